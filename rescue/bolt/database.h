@@ -73,12 +73,18 @@ class Bucket {
 
  private:
   friend class Database;
+  struct Found {
+    bool is_bucket;
+    Bytes value;
+  };
   Bucket(const ReadableFile& file, const Meta& meta) : file_(&file), meta_(meta) {}
+  Result<std::optional<Found>> Find(ByteView key) const;
 
   const ReadableFile* file_;
   Meta meta_;
   std::uint64_t root_page_ = 0;
   std::uint64_t sequence_ = 0;
+  std::string path_;                          // for messages
   std::shared_ptr<const Bytes> inline_page_;  // the page image, when root_page_ is 0
 };
 
