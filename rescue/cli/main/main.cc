@@ -1,0 +1,3 @@
+#include "rescue/cli/cli.h"
+
+int main(int argc, char** argv) { return rescue::cli::Main(argc, argv); }

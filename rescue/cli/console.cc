@@ -1,0 +1,44 @@
+#include "rescue/cli/console.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <cerrno>
+
+namespace rescue::cli {
+namespace {
+
+void WriteAll(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t put = ::write(fd, text.data(), text.size());
+    if (put < 0 && errno == EINTR) continue;
+    // A terminal that went away must not end a rescue.
+    if (put <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(put));
+  }
+}
+
+}  // namespace
+
+void Console::Add(const std::string& device) {
+  UniqueFd fd(::open(device.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC));
+  if (fd) further_.push_back(std::move(fd));
+}
+
+void Console::Line(std::string_view text) {
+  const std::string line = std::string(text) + "\n";
+  WriteAll(primary_, line);
+  for (const auto& fd : further_) WriteAll(fd.get(), line);
+}
+
+void Console::Lines(const std::vector<std::string>& lines, std::string_view indent) {
+  for (const auto& line : lines) Line(line.empty() ? line : std::string(indent) + line);
+}
+
+void StageLines::Ended(const session::StageTime& stage) {
+  console_.Line(fmt::format("{:<9} {:<6} {:>7.2f} s  {}", session::Name(stage.stage),
+                            stage.ok ? "ok" : "FAILED",
+                            std::chrono::duration<double>(stage.took).count(), stage.text));
+}
+
+}  // namespace rescue::cli

@@ -1,0 +1,38 @@
+// Lines for people, on one or several terminals, and the stages of a run as such lines.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rescue/base/unique_fd.h"
+#include "rescue/session/pipeline.h"
+
+namespace rescue::cli {
+
+class Console {
+ public:
+  // Writes to this open descriptor, which stays the caller's.
+  explicit Console(int fd) : primary_(fd) {}
+  // A further terminal; one that does not exist is left out silently: an appliance has a serial
+  // line or a screen or both.
+  void Add(const std::string& device);
+  void Line(std::string_view text);
+  void Lines(const std::vector<std::string>& lines, std::string_view indent = "");
+
+ private:
+  int primary_;
+  std::vector<UniqueFd> further_;
+};
+
+// One line a stage, as scripts may rely on: "unlock    ok       3.80 s  key slot 0, ...".
+class StageLines final : public session::Observer {
+ public:
+  explicit StageLines(Console& console) : console_(console) {}
+  void Ended(const session::StageTime& stage) override;
+
+ private:
+  Console& console_;
+};
+
+}  // namespace rescue::cli

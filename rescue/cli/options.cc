@@ -1,0 +1,139 @@
+#include "rescue/cli/options.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "rescue/secret/source.h"
+#include "rescue/session/job.h"
+
+namespace rescue::cli {
+namespace {
+
+constexpr const char* kFooter = R"(
+Examples:
+  etcd-rescue disks
+  etcd-rescue inspect --disk /dev/vdb --secret master-secret.json
+  etcd-rescue plan    --data-dir /var/lib/etcd
+  etcd-rescue apply   --data-dir /var/lib/etcd --yes
+  etcd-rescue undo    --data-dir /var/lib/etcd --yes
+
+Exit codes:
+  0 done, or nothing to do          6 data damaged beyond the chosen strategy
+  1 anything else                   7 refused for safety (in use, no space, not confirmed)
+  2 usage                           8 apply failed and was rolled back
+  3 no unambiguous state disk       9 unfinished journal found
+  4 cannot unlock                  10 verification failed after apply
+  5 header or volume refused)";
+
+void AddTarget(CLI::App& command, TargetOptions& options) {
+  auto* directory = command.add_option("--data-dir", options.data_directory,
+                                       "etcd's data directory (it holds member/)");
+  command
+      .add_option("--disk", options.disk,
+                  "state disk: a device, an image file, a LUKS UUID, or 'auto' for the only one")
+      ->excludes(directory);
+  command.add_option("--secret", options.secret,
+                     "file with the master secret or disk key; '-' reads standard input; default: "
+                     "the credential etcd-rescue.master-secret");
+  command.add_option("--journal", options.journal,
+                     "where the undo journal lies; default: beside the data directory");
+  command.add_flag("--json", options.json, "one JSON document on standard output");
+}
+
+void AddWishes(CLI::App& command, TargetOptions& options) {
+  command.add_option("--strategy", options.strategy, "force-new-cluster (default)");
+  command.add_flag("--accept-cut-tail", options.accept_cut_tail,
+                   "cut off a last log record that is damaged in a way etcd would refuse");
+  command.add_flag("--quick", options.quick, "do not check every page of the backend");
+}
+
+CLI::App* AddVerb(CLI::App& app, Options& options, Verb verb, const char* name,
+                  const char* description) {
+  CLI::App* command = app.add_subcommand(name, description);
+  command->callback([&options, verb] { options.verb = verb; });
+  return command;
+}
+
+}  // namespace
+
+void Declare(CLI::App& app, Options& options) {
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  TargetOptions& target = options.target;
+
+  auto* inspect =
+      AddVerb(app, options, Verb::kInspect, "inspect", "say what is there; nothing is written");
+  AddTarget(*inspect, target);
+  inspect->add_flag("--quick", target.quick, "do not check every page of the backend");
+  auto* plan = AddVerb(app, options, Verb::kPlan, "plan",
+                       "compute and rehearse the changes; nothing is written");
+  AddTarget(*plan, target);
+  AddWishes(*plan, target);
+  auto* apply = AddVerb(app, options, Verb::kApply, "apply",
+                        "plan, rehearse, write behind an undo journal, verify");
+  AddTarget(*apply, target);
+  AddWishes(*apply, target);
+  apply->add_flag("--yes", target.yes, "really change the data");
+  auto* verify = AddVerb(app, options, Verb::kVerify, "verify",
+                         "check that the survivor would start and lead alone");
+  AddTarget(*verify, target);
+  verify->add_flag("--quick", target.quick, "do not check every page of the backend");
+  auto* undo = AddVerb(app, options, Verb::kUndo, "undo", "take the last apply back, to the byte");
+  AddTarget(*undo, target);
+  undo->add_flag("--yes", target.yes, "really change the data");
+
+  auto* disks = AddVerb(app, options, Verb::kDisks, "disks",
+                        "list disks and why each is a state disk or not");
+  disks->add_flag("--json", target.json, "one JSON document on standard output");
+  auto* run = AddVerb(app, options, Verb::kRun, "run", "do a whole job unattended");
+  run->add_option("--job", options.job.job, "the job document (see README)")->required();
+  run->add_option("--secret", options.job.secret,
+                  "file with the secret; default: the credential etcd-rescue.master-secret");
+  run->add_option("--console", options.job.consoles,
+                  "also write the progress to this terminal; may be repeated");
+  auto* key = AddVerb(app, options, Verb::kDeriveKey, "derive-key",
+                      "print a disk's key, derived from the master secret, in hexadecimal");
+  key->add_option("--luks-uuid", options.key.luks_uuid, "the disk's LUKS UUID")->required();
+  key->add_option("--secret", options.key.secret, "file with the secret; '-' for standard input")
+      ->required();
+}
+
+std::function<Result<secret::Secret>()> SecretFrom(std::string option) {
+  return [option = std::move(option)]() -> Result<secret::Secret> {
+    if (option == "-") {
+      ASSIGN_OR_RETURN(auto text, secret::ReadSecretFd(STDIN_FILENO, "standard input"));
+      return secret::ParseSecret(std::move(text));
+    }
+    std::string path = option;
+    if (path.empty()) {
+      const char* credentials = std::getenv("CREDENTIALS_DIRECTORY");
+      if (credentials == nullptr) {
+        return Fail(ErrorKind::kCannotUnlock, "no-secret", "read the secret: none was given",
+                    "name a file with --secret, or pass '-' and pipe it in");
+      }
+      path = std::string(credentials) + "/etcd-rescue.master-secret";
+    }
+    ASSIGN_OR_RETURN(auto text, secret::ReadSecretFile(path));
+    return secret::ParseSecret(std::move(text));
+  };
+}
+
+Result<session::Request> MakeRequest(session::Command command, const TargetOptions& options) {
+  session::Request request;
+  request.command = command;
+  if (options.data_directory.empty() && options.disk.empty()) {
+    return Fail(ErrorKind::kUsage, "no-target", "choose what to work on: nothing was named",
+                "name a data directory (--data-dir) or a state disk (--disk)");
+  }
+  request.data_directory = options.data_directory;
+  if (!options.disk.empty()) request.disk = options.disk == "auto" ? "" : options.disk;
+  request.secret = SecretFrom(options.secret);
+  request.journal_directory = options.journal;
+  ASSIGN_OR_RETURN(request.wishes.strategy, session::ParseStrategy(options.strategy));
+  request.wishes.accept_cut_tail = options.accept_cut_tail;
+  request.check_backend = !options.quick;
+  return request;
+}
+
+}  // namespace rescue::cli

@@ -1,0 +1,41 @@
+#include "rescue/session/report.h"
+#include "rescue/session/stages.h"
+
+namespace rescue::session {
+
+Status RunOnDirectory(const Context& context) {
+  const Request& request = context.request;
+  ASSIGN_OR_RETURN(const Target target,
+                   OpenDirectory(request.data_directory, request.journal_directory));
+  context.outcome.journal_path = target.journal.display_path;
+  ASSIGN_OR_RETURN(
+      const DataLock lock,
+      DataLock::Take(*target.data, WritesData(request.command) ? DataLock::Kind::kExclusive
+                                                               : DataLock::Kind::kObserve));
+  if (request.command == Command::kUndo) return UndoStage(context, target);
+  if (request.command == Command::kVerify) {
+    RETURN_IF_ERROR(RefuseUnfinished(target));
+    return VerifyStage(context, target, request.check_backend);
+  }
+  ASSIGN_OR_RETURN(const auto findings, InspectStage(context, target));
+  if (request.command == Command::kInspect) return {};
+  ASSIGN_OR_RETURN(auto plan, PlanStage(context, target, findings));
+  std::optional<etcd::RehearsedPlan> rehearsed;
+  {
+    StageScope stage = context.Begin(Stage::kRehearse);
+    STAGE_ASSIGN(stage, rehearsed, RehearseOverlay(context, target, findings, std::move(plan)));
+    stage.Succeed(RehearseText(*rehearsed));
+  }
+  if (request.command == Command::kPlan || rehearsed->plan().nothing_to_do()) return {};
+  {
+    StageScope stage = context.Begin(Stage::kApply);
+    STAGE_ASSIGN(stage, context.outcome.applied, ApplyPlan(target, *rehearsed));
+    stage.Succeed(ApplyText(*context.outcome.applied, target));
+  }
+  // The backend was checked before, and no edit of this strategy touches it.
+  RETURN_IF_ERROR(VerifyStage(context, target, /*check_backend=*/false));
+  WriteReport(request, context.outcome, target);
+  return {};
+}
+
+}  // namespace rescue::session

@@ -1,0 +1,35 @@
+// A job: the wishes of an unattended run as a JSON document.
+//
+//   {"version": 1, "strategy": "force-new-cluster",
+//    "disk": {"luks-uuid": "..."} or {"path": "/dev/vdb"},   optional: the only state disk
+//    "consent": {"luks-uuid": "..."},                        the disk that may be changed
+//    "secret": {"from": "credential"}}                       optional; the only source so far
+//
+// Unknown fields are errors, so that a misspelt wish is never silently ignored. A job holds no
+// secret: that comes as its own credential.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "rescue/base/result.h"
+#include "rescue/etcd/plan.h"
+
+namespace rescue::session {
+
+struct Job {
+  etcd::Strategy strategy = etcd::Strategy::kForceNewCluster;
+  bool accept_cut_tail = false;
+  std::string disk;               // a selector as --disk takes it; empty: the only state disk
+  std::string consent_luks_uuid;  // lower case
+
+  bool operator==(const Job&) const = default;
+};
+
+// Errors: kUsage "bad-job" with the field's name.
+Result<Job> ParseJob(std::string_view text);
+
+// "force-new-cluster"; kUsage "unknown-strategy" names what there is.
+Result<etcd::Strategy> ParseStrategy(std::string_view name);
+
+}  // namespace rescue::session

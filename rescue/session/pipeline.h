@@ -1,0 +1,84 @@
+// The one pipeline behind every face of the product: find, unlock, inspect, plan, rehearse, apply,
+// verify, seal. The program layer says what it wants, watches the stages and shows the outcome.
+//
+// On a state disk everything before apply happens on a view in memory (disk/volume.h), the apply
+// included: it is carried out, verified and taken back there before the disk itself is opened.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rescue/disk/volume.h"
+#include "rescue/edit/executor.h"
+#include "rescue/etcd/plan.h"
+#include "rescue/secret/secret.h"
+#include "rescue/session/target.h"
+
+namespace rescue::session {
+
+enum class Stage { kFind, kUnlock, kInspect, kPlan, kRehearse, kApply, kVerify, kUndo, kSeal };
+std::string_view Name(Stage stage);
+
+struct StageTime {
+  Stage stage = Stage::kFind;
+  bool ok = false;
+  std::chrono::milliseconds took{0};
+  std::string text;  // one line: what came of it
+};
+
+// Called when a stage starts and when it ends.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void Started(Stage /*stage*/) {}
+  virtual void Ended(const StageTime& /*stage*/) {}
+  // Bytes done and in all, of a long stage.
+  virtual void Progress(Stage /*stage*/, std::uint64_t /*done*/, std::uint64_t /*total*/) {}
+};
+
+enum class Command { kInspect, kPlan, kApply, kVerify, kUndo };
+
+struct Request {
+  Command command = Command::kInspect;
+  // Exactly one of both: a data directory on this machine, or a disk ("" finds the only one).
+  std::string data_directory;
+  std::optional<std::string> disk;
+  // Asked only when a disk is to be unlocked.
+  std::function<Result<secret::Secret>()> secret;
+  std::string journal_directory;  // empty: beside the data directory
+  // The disk that may be changed, by LUKS UUID; any other is refused. Empty: whatever was found.
+  std::string consent_luks_uuid;
+  etcd::Wishes wishes;
+  bool check_backend = true;  // look at every page of the backend
+};
+
+struct DiskFacts {
+  disk::FoundDisk found;
+  int key_slot = -1;  // -1: not unlocked
+  bool boot_safe = false;
+  std::string boot_unsafe_reason;
+  std::vector<std::string> warnings;
+};
+
+// Filled as far as the pipeline came, also when it ended with an error.
+struct Outcome {
+  std::vector<StageTime> stages;
+  std::optional<DiskFacts> disk;
+  std::optional<NodeFacts> node;
+  std::string journal_path;
+  std::vector<edit::JournalInfo> journals;  // that were there before
+  std::optional<etcd::Findings> findings;   // as found
+  std::optional<etcd::Plan> plan;
+  std::optional<etcd::BootVerdict> verdict;  // of the rehearsal, then of the verification
+  std::optional<edit::ApplyOutcome> applied;
+  std::optional<edit::UndoOutcome> undone;
+  std::optional<disk::SealReport> sealed;
+};
+
+// Runs one command. Nothing is changed unless the command is kApply or kUndo.
+Status Run(const Request& request, Observer& observer, Outcome& outcome);
+
+}  // namespace rescue::session

@@ -1,0 +1,115 @@
+#include "rescue/session/stages.h"
+
+#include "rescue/etcd/inspect.h"
+#include "rescue/session/report.h"
+
+namespace rescue::session {
+namespace {
+
+std::string InspectText(const etcd::Findings& findings) {
+  if (!findings.backend) return "the backend cannot be read";
+  return fmt::format(
+      "etcd {}, revision {}, {} in the backend, {} log entries behind it",
+      findings.ClusterVersion().empty() ? "of unknown version" : findings.ClusterVersion(),
+      findings.backend->latest.main, FormatSize(findings.backend->file_size),
+      findings.tail.entries);
+}
+
+std::string PlanText(const etcd::Plan& plan) {
+  if (plan.nothing_to_do()) return "nothing to do: the survivor already is the only member";
+  std::uint64_t bytes = 0;
+  for (const auto& edit : plan.edits) bytes += edit::BytesWritten(edit);
+  return fmt::format("{}: {} members removed, {} edits, {}", etcd::Name(plan.strategy),
+                     plan.removed.size(), plan.edits.size(), FormatSize(bytes));
+}
+
+}  // namespace
+
+Result<etcd::Findings> InspectData(const Context& context, const Target& target, bool check_backend,
+                                   Stage stage) {
+  etcd::InspectOptions options;
+  options.check_backend = check_backend;
+  options.progress = [&](std::uint64_t done, std::uint64_t total) {
+    context.observer.Progress(stage, done, total);
+  };
+  return etcd::Inspect(*target.data, options);
+}
+
+Result<etcd::Findings> InspectStage(const Context& context, const Target& target) {
+  StageScope stage = context.Begin(Stage::kInspect);
+  STAGE_ASSIGN(stage, context.outcome.journals,
+               edit::ListJournals(*target.journal.files, target.journal.directory));
+  STAGE_ASSIGN(stage, auto findings,
+               InspectData(context, target, context.request.check_backend, Stage::kInspect));
+  context.outcome.findings = findings;
+  stage.Succeed(InspectText(findings));
+  return findings;
+}
+
+Result<etcd::Plan> PlanStage(const Context& context, const Target& target,
+                             const etcd::Findings& findings) {
+  StageScope stage = context.Begin(Stage::kPlan);
+  STAGE_CHECK(stage, RefuseUnfinished(target));
+  STAGE_ASSIGN(stage, auto plan, etcd::MakePlan(findings, context.request.wishes));
+  context.outcome.plan = plan;
+  stage.Succeed(PlanText(plan));
+  return plan;
+}
+
+Result<etcd::RehearsedPlan> RehearseOverlay(const Context& context, const Target& target,
+                                            const etcd::Findings& findings, etcd::Plan plan) {
+  ASSIGN_OR_RETURN(auto rehearsed, etcd::Rehearse(*target.data, findings, std::move(plan)));
+  context.outcome.plan = rehearsed.plan();
+  context.outcome.verdict = rehearsed.verdict();
+  return rehearsed;
+}
+
+std::string RehearseText(const etcd::RehearsedPlan& rehearsed) {
+  return fmt::format("{} would start and lead alone as {}",
+                     etcd::Name(rehearsed.verdict().state.rule), Hex16(rehearsed.verdict().self));
+}
+
+// Carries out a rehearsed plan and verifies the real files.
+Result<edit::ApplyOutcome> ApplyPlan(const Target& target, const etcd::RehearsedPlan& rehearsed) {
+  return edit::Apply(*target.data, *target.journal.files, target.journal.directory,
+                     rehearsed.plan().edits, std::string(etcd::Name(rehearsed.plan().strategy)));
+}
+
+Result<etcd::BootVerdict> VerifyData(const Context& context, const Target& target,
+                                     bool check_backend) {
+  auto findings = InspectData(context, target, check_backend, Stage::kVerify);
+  if (!findings) {
+    Error error = std::move(findings).error();
+    error.kind = ErrorKind::kVerificationFailed;
+    return Fail(std::move(error));
+  }
+  return etcd::Verify(*findings);
+}
+
+Status VerifyStage(const Context& context, const Target& target, bool check_backend) {
+  StageScope stage = context.Begin(Stage::kVerify);
+  STAGE_ASSIGN(stage, auto verdict, VerifyData(context, target, check_backend));
+  stage.Succeed(fmt::format("member {} leads alone; entries up to {} are committed",
+                            Hex16(verdict.self), verdict.state.replayed_to));
+  context.outcome.verdict = std::move(verdict);
+  return {};
+}
+
+std::string ApplyText(const edit::ApplyOutcome& applied, const Target& target) {
+  return fmt::format("{} written, undo journal {} ({}) in {}", FormatSize(applied.data_bytes),
+                     applied.journal_name, FormatSize(applied.journal_bytes),
+                     target.journal.display_path);
+}
+
+Status UndoStage(const Context& context, const Target& target) {
+  StageScope stage = context.Begin(Stage::kUndo);
+  STAGE_ASSIGN(stage, auto undone,
+               edit::Undo(*target.data, *target.journal.files, target.journal.directory));
+  RemoveReport(target, undone.journal_name);
+  stage.Succeed(fmt::format("{} edits taken back, every touched file is as it was before",
+                            undone.edits_undone));
+  context.outcome.undone = std::move(undone);
+  return {};
+}
+
+}  // namespace rescue::session

@@ -1,0 +1,93 @@
+// What the pipelines on a directory and on a disk share: one function a stage, on an open target.
+// Private to this room.
+#pragma once
+
+#include <fmt/format.h>
+
+#include "rescue/base/units.h"
+#include "rescue/session/pipeline.h"
+
+namespace rescue::session {
+
+using Clock = std::chrono::steady_clock;
+
+// Reports one stage to observer and outcome; a stage that is left by an error has failed.
+class StageScope {
+ public:
+  StageScope(Stage stage, Observer& observer, Outcome& outcome)
+      : observer_(observer), outcome_(outcome), began_(Clock::now()) {
+    time_.stage = stage;
+    observer_.Started(stage);
+  }
+  ~StageScope() {
+    time_.took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began_);
+    outcome_.stages.push_back(time_);
+    observer_.Ended(time_);
+  }
+  StageScope(const StageScope&) = delete;
+  StageScope& operator=(const StageScope&) = delete;
+
+  void Succeed(std::string text) {
+    time_.ok = true;
+    time_.text = std::move(text);
+  }
+  // Passes the error on, after noting it as what came of the stage.
+  Error Failed(Error error) {
+    time_.text = error.message;
+    return error;
+  }
+
+ private:
+  Observer& observer_;
+  Outcome& outcome_;
+  Clock::time_point began_;
+  StageTime time_;
+};
+
+// ASSIGN_OR_RETURN inside a stage: the stage's line says why it failed.
+#define STAGE_ASSIGN(scope, declaration, expression)                                      \
+  auto RESCUE_CONCAT(stage_result_, __LINE__) = (expression);                             \
+  if (!RESCUE_CONCAT(stage_result_, __LINE__))                                            \
+    return Fail(scope.Failed(std::move(RESCUE_CONCAT(stage_result_, __LINE__)).error())); \
+  declaration = *std::move(RESCUE_CONCAT(stage_result_, __LINE__))
+
+#define STAGE_CHECK(scope, expression)                            \
+  do {                                                            \
+    if (auto stage_status = (expression); !stage_status)          \
+      return Fail(scope.Failed(std::move(stage_status).error())); \
+  } while (false)
+
+struct Context {
+  const Request& request;
+  Observer& observer;
+  Outcome& outcome;
+
+  StageScope Begin(Stage stage) const { return {stage, observer, outcome}; }
+};
+
+inline bool WritesData(Command command) {
+  return command == Command::kApply || command == Command::kUndo;
+}
+
+Result<etcd::Findings> InspectData(const Context& context, const Target& target, bool check_backend,
+                                   Stage stage);
+Result<etcd::BootVerdict> VerifyData(const Context& context, const Target& target,
+                                     bool check_backend);
+// The edits of a rehearsed plan, behind a journal that stays.
+Result<edit::ApplyOutcome> ApplyPlan(const Target& target, const etcd::RehearsedPlan& rehearsed);
+
+Result<etcd::Findings> InspectStage(const Context& context, const Target& target);
+Result<etcd::Plan> PlanStage(const Context& context, const Target& target,
+                             const etcd::Findings& findings);
+Result<etcd::RehearsedPlan> RehearseOverlay(const Context& context, const Target& target,
+                                            const etcd::Findings& findings, etcd::Plan plan);
+Status VerifyStage(const Context& context, const Target& target, bool check_backend);
+Status UndoStage(const Context& context, const Target& target);
+
+std::string ApplyText(const edit::ApplyOutcome& applied, const Target& target);
+std::string RehearseText(const etcd::RehearsedPlan& rehearsed);
+
+Status RunOnDirectory(const Context& context);
+Status RunOnDisk(const Context& context);
+
+}  // namespace rescue::session
