@@ -36,7 +36,7 @@ using Secret = std::variant<MasterSecret, DiskKey>;
 Result<Secret> ParseSecret(SecretBytes text);
 
 // HKDF-SHA256 (RFC 5869) of the master secret with info "key-" + the lower-case LUKS UUID
-// (Constellation: internal/crypto/crypto.go DeriveKey, disk-mapper/internal/recoveryserver).
+// (Constellation: internal/crypto/crypto.go, DeriveKey and HKDFInfoPrefix).
 Result<DiskKey> DeriveDiskKey(const MasterSecret& master, std::string_view luks_uuid);
 
 // The key for this disk: derived from a master secret, or the given disk key itself.
