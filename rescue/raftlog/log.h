@@ -88,6 +88,10 @@ struct Tail {
   std::uint32_t crc = 0;          // running checksum there
   std::uint64_t file_size = 0;    // of that segment
   std::uint64_t nonzero_end = 0;  // behind the last byte that is not zero; == offset: only zeros
+  // The segment's head is lost, which happens only when damage hits a fresh segment. The next
+  // append writes it again, since etcd may start reading at this segment.
+  bool lacks_crc_record = false;
+  bool lacks_metadata_record = false;
   // Unless kClean: why the log ends here, as a stable code and as one line with the position.
   // Codes: log-torn-frame, log-torn-record, log-zeroed (zero length word, leftovers behind it),
   // log-crc-mismatch, log-record-malformed, log-record-unknown, log-hole, log-segment-missing,
@@ -129,10 +133,17 @@ struct Log {
   LogStatistics statistics;
   std::vector<std::string> notes;  // one line each: ignored files, oddities that etcd tolerates
 
-  // Index of the last entry; without entries that of the newest mark (0 for a fresh log).
+  // The newest mark that etcd would start from: the highest index that the last hard state has
+  // committed; nullptr when there is none. etcd: wal/wal.go, ValidSnapshotEntries.
+  const SnapshotMark* newest_mark() const;
+  // Index of the last entry, or of newest_mark() when that is higher (a snapshot was received and
+  // nothing after it); 0 for a fresh log. The next entry gets last_index() + 1.
   std::uint64_t last_index() const;
   // Term of that entry or mark.
   std::uint64_t last_term() const;
+  // True when a state that contains everything up to `index` can be brought to last_index(): every
+  // entry in between is there, and `index` is not beyond the log.
+  bool CanReplayAfter(std::uint64_t index) const;
   // The entry of that index; nullptr when the log does not hold it.
   const EntryRef* Find(std::uint64_t index) const;
 };
@@ -157,14 +168,15 @@ Result<Log> ReadLog(const FileView& view, std::string_view wal_directory,
 // the view must outlive it. Fails with "log-changed" when the place no longer holds that entry.
 class EntryReader {
  public:
-  EntryReader(const FileView& view, const Log& log) : view_(view), log_(log) {}
+  EntryReader(const FileView& view, const Log& log);
+  ~EntryReader();
   Result<Entry> Read(const EntryRef& ref);
 
  private:
   const FileView& view_;
   const Log& log_;
-  std::unique_ptr<ReadableFile> file_;
-  std::uint32_t segment_ = 0;
+  struct OpenSegment;
+  std::unique_ptr<OpenSegment> open_;
 };
 
 // One entry; for many, use EntryReader.
