@@ -1,0 +1,248 @@
+"""Lets a real etcd judge a repaired data directory against what clients had been told."""
+
+import json
+import os
+import subprocess
+import time
+
+from . import model, process
+from .client import ConnectionLost, EtcdClient, EtcdError
+from .process import Etcd, LabError, flag_value
+from .wal import Log
+
+READY_SECONDS = 60
+OUT_OF_RANGE = 11  # gRPC status of a read at a compacted revision
+PROBE = b"/etcd-rescue-test/probe"
+
+
+class Judge:
+    """One examination. `problems` are sentences; empty means that the directory passed."""
+
+    def __init__(self, data_dir, expected, acks, etcd, etcdctl, work, extra_flags=()):
+        self.data_dir, self.expected, self.acks = data_dir, expected, acks
+        self.etcd_binary, self.etcdctl, self.work = etcd, etcdctl, work
+        self.flags = [f.replace("{DATA_DIR}", data_dir) for f in expected["old_flags"]] + list(extra_flags)
+        self.server = Etcd(etcd, self.flags, os.path.join(work, "etcd.log"))
+        self.endpoint = self.server.endpoint
+        self.client = EtcdClient(self.endpoint)
+        # Read before etcd starts on the directory and goes on writing its log.
+        self.logged_puts = Log(os.path.join(data_dir, "member")).puts() if acks is not None else None
+        self.problems, self.facts = [], {}
+
+    def wrong(self, text):
+        self.problems.append(text)
+
+    def expect(self, condition, text):
+        if not condition:
+            self.wrong(text)
+
+    # -- the parts, in the order in which they run
+
+    def start(self):
+        self.server.start()
+        self.facts["ready_seconds"] = round(self.server.wait_ready(READY_SECONDS), 2)
+
+    def check_flags(self):
+        """The point is that the node's own manifest needs no change."""
+        members = flag_value(self.flags, "initial-cluster") or ""
+        self.expect(members.count("=") >= len(self.expected["members"]),
+                    "the old flags do not name the old members: this checks nothing")
+
+    def check_membership(self):
+        name = self.expected["survivor"]["name"]
+        end = time.monotonic() + 15
+        # A member publishes its name a moment after it started to serve.
+        while True:
+            cluster_id, members = self.client.members()
+            if [m["name"] for m in members] == [name] or time.monotonic() > end:
+                break
+            time.sleep(0.1)
+        self.expect(cluster_id == self.expected["cluster_id"],
+                    "cluster ID is %s, was %s" % (cluster_id, self.expected["cluster_id"]))
+        if len(members) != 1:
+            self.wrong("%d members instead of one: %s" % (len(members), [m["name"] or m["id"] for m in members]))
+            return
+        me, survivor = members[0], self.expected["survivor"]["id"]
+        before = next(m for m in self.expected["members"] if m["id"] == survivor)
+        for aspect, want in (("id", survivor), ("name", name), ("peerURLs", before["peerURLs"]), ("learner", False)):
+            self.expect(me[aspect] == want, "the member's %s is %s, expected %s" % (aspect, me[aspect], want))
+        status = self.client.status()
+        self.expect("%x" % int(status.get("leader", 0)) == survivor, "the survivor is not the leader")
+        alarms = sorted(a["alarm"] if isinstance(a, dict) else a for a in self.expected.get("alarms", []))
+        have = self.client.alarms()
+        self.expect(have == alarms, "alarms are %s, expected %s" % (have, alarms))
+
+    def read_keys(self):
+        revision, keys = self.client.range_all()
+        return revision, {key: {f: model.sha256(s["value"]) if f == "value_sha256" else s[f] for f in model.FIELDS}
+                          for key, s in keys.items()}
+
+    def check_keys(self, losses_allowed):
+        """Acknowledged writes: all of them; or, where losses are allowed, an exact prefix of them."""
+        revision, have = self.read_keys()
+        self.facts.update(revision=revision, keys=len(have), lost_acknowledged=0)
+        expected = self.expected
+        if losses_allowed and self.acks is not None and revision < expected["acked_max_revision"]:
+            expected, lost = model.at_revision(expected, self.acks, revision)
+            self.facts.update(lost_acknowledged=len(lost), lost_revisions=[lost[0][0], lost[-1][0]])
+            self._count_lost_although_logged(lost)
+        elif revision < expected["acked_max_revision"]:
+            self.wrong("the store's revision is %d, but %d was acknowledged" % (revision, expected["acked_max_revision"]))
+        found, kept = model.compare(expected, have)
+        if found and expected is not self.expected:
+            self.wrong("what is left is not a prefix of what was acknowledged")
+        self.problems += found[:20] + (["... and %d more keys" % (len(found) - 20)] if len(found) > 20 else [])
+        self.facts["kept_unacknowledged"] = kept
+        if self.acks is not None and not found:
+            # Every revision above the first is one acknowledged write or one kept unacknowledged operation.
+            explained = 1 + sum(1 for ack in self.acks if ack[0] <= revision) + kept
+            self.expect(explained == revision, "the store is at revision %d, but clients' writes only make %d"
+                        % (revision, explained))
+        return revision, have
+
+    def _count_lost_although_logged(self, lost):
+        logged = [revision for revision, changes in lost for key, state in changes
+                  if state and (key, state["value_sha256"]) in self.logged_puts]
+        self.facts["lost_although_logged"] = len(set(logged))
+
+    def check_leases(self):
+        have, want = self.client.leases(), {lease["id"]: lease["ttl"] for lease in self.expected.get("leases", [])}
+        maybe = set(self.expected.get("leases_maybe", []))
+        self.expect(set(want) <= have, "leases are missing: %s" % sorted(set(want) - have))
+        self.expect(have <= set(want) | maybe, "leases that nobody granted: %s" % sorted(have - set(want) - maybe))
+        for lease in sorted(have & set(want)):
+            if want[lease] is not None:
+                granted = self.client.lease_granted_ttl(lease)
+                self.expect(granted == want[lease], "lease %d: granted TTL is %d, was %d" % (lease, granted, want[lease]))
+
+    def check_history(self):
+        """Reads in the past answer as before; below the compaction they fail."""
+        compacted = self.expected.get("compact_revision")
+        if compacted:
+            try:
+                self.client.get(PROBE, compacted - 1)
+                self.wrong("revision %d can be read although %d was compacted" % (compacted - 1, compacted))
+            except EtcdError as error:
+                self.expect(error.code == OUT_OF_RANGE, "reading a compacted revision: %s" % error)
+        for sample in self.expected.get("history_samples", []):
+            if sample["revision"] > self.facts["revision"]:
+                continue
+            state = self.client.get(model.unb64(sample["key_b64"]), sample["revision"])
+            self.expect(state is not None and state["mod_revision"] == sample["mod_revision"] and
+                        model.sha256(state["value"]) == sample["value_sha256"],
+                        "at revision %d the key %s reads otherwise than before" % (sample["revision"], sample["key_b64"]))
+
+    def check_work(self, revision):
+        """It takes writes, and they survive a SIGKILL."""
+        self.expect(self.client.put(PROBE, b"one") == revision + 1, "the first new write has not the next revision")
+        _, before = self.read_keys()
+        self.server.kill()
+        self.client.close()
+        self.server.start()
+        self.facts["restart_seconds"] = round(self.server.wait_ready(READY_SECONDS), 2)
+        state = self.client.get(PROBE)
+        self.expect(state is not None and state["value"] == b"one", "a write is gone after SIGKILL and restart")
+        _, after = self.read_keys()
+        self.expect(before == after, "the keys changed by SIGKILL and restart: %s" %
+                    [k.decode(errors="replace") for k in sorted(set(before) | set(after))
+                     if before.get(k) != after.get(k)][:5])
+        self.expect(self.client.delete(PROBE)[1] == 1, "a deletion does not work after the restart")
+
+    def check_etcdctl(self):
+        """etcd's own client sees the same single member."""
+        answer = self._etcdctl("member", "list", "-w", "json")
+        self.expect(["%x" % m["ID"] for m in answer["members"]] == [self.expected["survivor"]["id"]],
+                    "etcdctl member list: %s" % answer["members"])
+
+    def _etcdctl(self, *arguments, endpoints=None):
+        done = subprocess.run([self.etcdctl, "--endpoints", endpoints or self.endpoint, *arguments], check=False,
+                              env=process.environment(), capture_output=True, timeout=60)
+        if done.returncode:
+            raise LabError("etcdctl %s: %s" % (" ".join(arguments), done.stderr.decode(errors="replace")[-300:]))
+        return json.loads(done.stdout)
+
+    def check_join(self, base_port):
+        """A fresh second member gets everything and computes the same hash."""
+        peer, client = "http://127.0.0.1:%d" % base_port, "http://127.0.0.1:%d" % (base_port + 1)
+        # Before the addition: afterwards there is no quorum, and lists hang, until the new member runs.
+        _, members = self.client.members()
+        end = time.monotonic() + 30
+        while True:
+            try:
+                self.client.member_add(peer)
+                break
+            except EtcdError as error:
+                # For some seconds after its start a server refuses to reconfigure an "unhealthy cluster".
+                if time.monotonic() > end:
+                    raise LabError("member add: %s" % error) from error
+                time.sleep(0.2)
+        flags = ["--name=joiner", "--data-dir=" + os.path.join(self.work, "joiner.etcd"),
+                 "--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
+                 "--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+                 "--initial-cluster=%s=%s,joiner=%s" % (members[0]["name"], members[0]["peerURLs"][0], peer),
+                 "--initial-cluster-state=existing"]
+        joiner = Etcd(self.etcd_binary, flags, os.path.join(self.work, "joiner.log"))
+        joiner.start()
+        try:
+            self.facts["join_seconds"] = round(joiner.wait_ready(READY_SECONDS), 2)
+            self._check_agreement(EtcdClient(client), client)
+        finally:
+            joiner.kill()
+
+    def _check_agreement(self, second, second_endpoint):
+        self.client.put(PROBE, b"after the join")
+        end = time.monotonic() + 20
+        while True:
+            hashes = [(x["HashKV"]["hash"], x["HashKV"]["header"]["revision"], x["HashKV"].get("compact_revision", 0))
+                      for x in self._etcdctl("endpoint", "hashkv", "-w", "json",
+                                             endpoints="%s,%s" % (self.endpoint, second_endpoint))]
+            if len(set(hashes)) == 1 or time.monotonic() > end:
+                break
+            time.sleep(0.1)
+        self.expect(len(hashes) == 2 and len(set(hashes)) == 1, "hashes of the two members differ: %s" % hashes)
+        self.facts["hash"] = hashes[0][0]
+        ours, theirs = (c.range_all(serializable=True)[1] for c in (self.client, second))
+        self.expect(ours == theirs, "the joined member holds other data: %d keys, the survivor %d" % (len(theirs), len(ours)))
+        _, members = second.members()
+        self.expect(len(members) == 2 and not any(m["learner"] for m in members), "members after the join: %s" % members)
+
+    # -- the examinations
+
+    def examine(self, join):
+        """Everything. An old follower may lack what its log never received; an old leader may lack nothing."""
+        def run():
+            self.check_flags()
+            self.start()
+            self.check_membership()
+            revision, _ = self.check_keys(losses_allowed=self.expected.get("killed_as") == "follower")
+            # What the log never received cannot be brought back; what is on this disk must be.
+            logged = self.facts.get("lost_although_logged", 0)
+            self.expect(logged == 0, "%d acknowledged writes are lost although this disk's log holds them" % logged)
+            self.check_leases()
+            self.check_history()
+            self.check_etcdctl()
+            self.check_work(revision)
+            if join:
+                self.check_join(process.reserve_ports())
+        return self._guard(run)
+
+    def count_losses(self):
+        """Only starts, reads, and counts: for seeing what another way of repair costs."""
+        def run():
+            self.start()
+            self.check_keys(losses_allowed=True)
+        return self._guard(run)
+
+    def _guard(self, run):
+        started = time.monotonic()
+        try:
+            run()
+        except (LabError, EtcdError, ConnectionLost) as error:
+            self.wrong(str(error))
+        finally:
+            self.client.close()
+            self.server.kill()
+        if self.problems:
+            self.facts["complaint"] = self.server.complaint()
+        self.facts["seconds"] = round(time.monotonic() - started, 2)
+        return not self.problems
