@@ -36,8 +36,9 @@ inline constexpr std::uint16_t kFreelistCountElsewhere = 0xFFFF;
 
 // Two keys a page at least, and page numbers of 64 bits: a real tree is never deeper than this.
 inline constexpr int kMaxTreeDepth = 64;
-// Buckets in buckets. etcd nests none; bbolt sets no limit.
-inline constexpr int kMaxBucketDepth = 64;
+// Levels of pages over all nested buckets that the full check follows. etcd nests none (so 6 levels
+// are many); bbolt sets no limit.
+inline constexpr int kMaxLevels = 256;
 
 struct PageHeader {
   ul64 id;        // the page's own number

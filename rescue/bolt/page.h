@@ -82,7 +82,7 @@ inline bool KeyLess(ByteView a, ByteView b) {
     if (left != right) return __builtin_bswap64(left) < __builtin_bswap64(right);
   }
   const std::size_t common = a.size() < b.size() ? a.size() : b.size();
-  const int order = std::memcmp(a.data(), b.data(), common);
+  const int order = common == 0 ? 0 : std::memcmp(a.data(), b.data(), common);
   return order != 0 ? order < 0 : a.size() < b.size();
 }
 
