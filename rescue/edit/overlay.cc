@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -210,13 +211,17 @@ Result<Overlay::Node*> Overlay::State::ParentOfNew(const FileView& base, std::st
 Overlay::Overlay(const FileView& base) : base_(base), state_(std::make_unique<State>()) {}
 Overlay::~Overlay() = default;
 
-Result<std::unique_ptr<Overlay>> Overlay::Make(const FileView& base, const EditList& edits) {
+Result<std::unique_ptr<Overlay>> Overlay::Make(const FileView& base, const EditList& edits,
+                                               const Observer& after_each) {
   std::unique_ptr<Overlay> overlay(new Overlay(base));
   overlay->state_->root.base = "";
   ASSIGN_OR_RETURN(overlay->state_->root.status, base.Stat(""));
   for (std::size_t i = 0; i < edits.size(); ++i) {
     auto done = overlay->Apply(edits[i]);
-    if (done) continue;
+    if (done) {
+      if (after_each) RETURN_IF_ERROR(after_each(*overlay, i));
+      continue;
+    }
     Error error = std::move(done).error();
     if (IsNotFound(error)) {
       error.kind = ErrorKind::kRefused;

@@ -1,10 +1,10 @@
 // A data directory as it would look after a list of edits, without writing anything: what the
-// rehearsal inspects.
+// rehearsal inspects. Modification times are the former ones (0 for new entries).
 #pragma once
 
-#include <map>
+#include <cstddef>
+#include <functional>
 #include <memory>
-#include <set>
 #include <string>
 
 #include "rescue/base/file.h"
@@ -15,8 +15,11 @@ namespace rescue::edit {
 class Overlay final : public FileView {
  public:
   // `base` must outlive the overlay. Fails when an edit does not fit what it would meet (a missing
-  // file, a name that is taken).
-  static Result<std::unique_ptr<Overlay>> Make(const FileView& base, const EditList& edits);
+  // file, a name that is taken): "plan-stale" (kRefused).
+  // `after_each` sees the overlay after every edit (with the edit's index) and may stop it.
+  using Observer = std::function<Status(const Overlay&, std::size_t)>;
+  static Result<std::unique_ptr<Overlay>> Make(const FileView& base, const EditList& edits,
+                                               const Observer& after_each = {});
 
   Result<std::unique_ptr<ReadableFile>> Open(std::string_view path) const override;
   Result<FileStatus> Stat(std::string_view path) const override;

@@ -1,0 +1,507 @@
+#include "rescue/edit/executor.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "rescue/base/units.h"
+#include "rescue/edit/draft.h"
+#include "rescue/edit/journal.h"
+#include "rescue/edit/names.h"
+#include "rescue/edit/restore.h"
+
+namespace rescue::edit {
+namespace {
+
+constexpr std::string_view kSuffix = ".journal";
+constexpr std::size_t kDigits = 4;
+constexpr std::uint32_t kMaxNumber = 9999;
+constexpr std::size_t kWriteBytes = 1 << 20;
+constexpr std::uint64_t kBlock = 4096;
+
+// --- journals in their directory
+
+struct Found {
+  std::string name;
+  std::uint32_t number = 0;
+  std::uint64_t size = 0;
+  Journal journal;
+
+  JournalState state() const {
+    if (!journal.complete) return JournalState::kIncomplete;
+    return journal.after ? JournalState::kApplied : JournalState::kUnfinished;
+  }
+};
+
+std::optional<std::uint32_t> NumberOf(std::string_view name) {
+  if (name.size() != kDigits + kSuffix.size() || !name.ends_with(kSuffix)) return std::nullopt;
+  std::uint32_t number = 0;
+  for (const char c : name.substr(0, kDigits)) {
+    if (c < '0' || c > '9') return std::nullopt;
+    number = number * 10 + static_cast<std::uint32_t>(c - '0');
+  }
+  return number;
+}
+
+// Oldest first: List sorts by name, and names have a fixed width.
+Result<std::vector<Found>> FindJournals(const FileView& files, std::string_view directory) {
+  std::vector<Found> list;
+  const auto entries = files.List(directory);
+  if (!entries && IsNotFound(entries.error())) return list;
+  if (!entries) return Fail(entries.error());
+  for (const DirectoryEntry& entry : *entries) {
+    const auto number = NumberOf(entry.name);
+    if (!number || entry.type != FileType::kRegular) continue;
+    Found found{entry.name, *number, 0, {}};
+    ASSIGN_OR_RETURN(const auto file, files.Open(JoinPath(directory, entry.name)));
+    found.size = file->size();
+    auto journal = ReadJournal(*file);
+    if (!journal) return Fail(journal.error().Within("journal " + entry.name));
+    found.journal = *std::move(journal);
+    list.push_back(std::move(found));
+  }
+  return list;
+}
+
+Status RefuseUnfinished(const std::vector<Found>& journals) {
+  for (const Found& found : journals) {
+    if (found.state() != JournalState::kUnfinished) continue;
+    return Fail(ErrorKind::kUnfinishedJournal, "unfinished-journal",
+                fmt::format("apply: journal {} is from a change that was interrupted", found.name),
+                "run undo first: it takes the interrupted change back");
+  }
+  return {};
+}
+
+// Removes the journal's own directory when nothing is in it; the directory that holds it keeps its
+// modification time.
+Status RemoveDirectory(FileSystem& files, std::string_view directory) {
+  ASSIGN_OR_RETURN(const auto entries, files.List(directory));
+  if (!entries.empty() || directory.empty()) return {};
+  const std::string parent = ParentPath(directory);
+  ASSIGN_OR_RETURN(const FileStatus before, files.Stat(parent));
+  RETURN_IF_ERROR(files.Remove(directory));
+  RETURN_IF_ERROR(files.SetModified(parent, before.modified));
+  return files.SyncDirectory(parent);
+}
+
+Status RemoveJournal(FileSystem& files, std::string_view directory, std::string_view name,
+                     bool made_directory) {
+  RETURN_IF_ERROR(files.Remove(JoinPath(directory, name)));
+  RETURN_IF_ERROR(files.SyncDirectory(directory));
+  return made_directory ? RemoveDirectory(files, directory) : Status();
+}
+
+// No edit was started behind these.
+Status DiscardIncomplete(FileSystem& files, std::string_view directory,
+                         const std::vector<Found>& journals) {
+  for (const Found& found : journals) {
+    if (found.state() != JournalState::kIncomplete) continue;
+    const bool made_directory = (found.journal.flags & kMadeDirectory) != 0;
+    RETURN_IF_ERROR(RemoveJournal(files, directory, found.name, made_directory));
+  }
+  return {};
+}
+
+// --- what is checked before the first write
+
+std::uint64_t RoundUp(std::uint64_t bytes) { return (bytes + kBlock - 1) / kBlock * kBlock; }
+
+Result<SpaceNeed> NeedOf(const FileView& data, const Draft& draft) {
+  SpaceNeed need;
+  ASSIGN_OR_RETURN(need.journal_bytes, JournalBytes(data, draft));
+  need.data_bytes = draft.data_growth;
+  return need;
+}
+
+Status CheckSpace(const FileSystem& data, const FileSystem& journals, const SpaceNeed& need) {
+  // Two blocks more: the directory's own and one that its name may need.
+  const std::uint64_t journal_need = RoundUp(need.journal_bytes) + 2 * kBlock;
+  ASSIGN_OR_RETURN(const std::uint64_t data_free, data.FreeSpace());
+  ASSIGN_OR_RETURN(const std::uint64_t journal_free, journals.FreeSpace());
+  const auto no_space = [](std::string_view what, std::uint64_t needed, std::uint64_t free) {
+    return Fail(ErrorKind::kRefused, "no-space",
+                fmt::format("apply: {} need{} {}, only {} free; nothing was changed", what,
+                            what.ends_with('l') ? "s" : "", FormatSize(needed), FormatSize(free)),
+                "free some space, or keep the journal on another file system (--journal DIR)");
+  };
+  if (journal_need > journal_free) return no_space("the journal", journal_need, journal_free);
+  if (need.data_bytes > data_free) return no_space("the new files", need.data_bytes, data_free);
+  // Equal numbers: one file system that has to hold both.
+  if (data_free == journal_free && need.data_bytes > data_free - journal_need) {
+    return no_space("journal and new files", journal_need + need.data_bytes, data_free);
+  }
+  return {};
+}
+
+bool IsReadOnly(const Error& error) {
+  return error.code == "read-only" || error.code == "permission";
+}
+
+tl::unexpected<Error> NothingChanged(Error error) {
+  error.message = "apply: " + error.message + "; nothing was changed";
+  if (IsReadOnly(error)) {
+    error.kind = ErrorKind::kRefused;
+    error.code = "read-only";
+    error.hint = "the disk or directory must be writable";
+  }
+  return Fail(std::move(error));
+}
+
+// Asks for write access without changing anything: a write of no bytes opens the file for writing,
+// a directory gets the time that it has.
+Status CheckWritable(FileSystem& data, const JournalPlan& plan) {
+  for (const Former& former : plan.former) {
+    auto status = former.status.type == FileType::kRegular
+                      ? data.WriteAt(former.path, 0, {})
+                      : data.SetModified(former.path, former.status.modified);
+    if (!status) return NothingChanged(std::move(status).error());
+  }
+  return {};
+}
+
+// --- writing the journal
+
+class JournalWriter {
+ public:
+  JournalWriter(FileSystem& files, std::string path) : files_(files), path_(std::move(path)) {}
+
+  Status Put(ByteView bytes) {
+    Append(buffer_, bytes);
+    return buffer_.size() >= kWriteBytes ? Flush() : Status();
+  }
+
+  Status Flush() {
+    RETURN_IF_ERROR(files_.WriteAt(path_, written_, buffer_));
+    hasher_.Update(buffer_);
+    written_ += buffer_.size();
+    buffer_.clear();
+    return {};
+  }
+
+  // Once, after Flush.
+  Sha256Digest Digest() { return hasher_.Finish(); }
+  std::uint64_t written() const { return written_; }
+
+ private:
+  FileSystem& files_;
+  std::string path_;
+  Bytes buffer_;
+  std::uint64_t written_ = 0;
+  Sha256Hasher hasher_;
+};
+
+Status PutPieces(JournalWriter& writer, const FileView& data, const JournalPlan& plan) {
+  return ForEachPiece(data, plan, [&](const SavedPiece& piece, ByteView bytes) -> Status {
+    const auto former = static_cast<std::uint32_t>(piece.former);
+    Bytes payload;
+    if (piece.zero) {
+      const DiskZero zero{former, piece.offset, piece.length};
+      Append(payload, std::as_bytes(std::span(&zero, 1)));
+      return writer.Put(EncodeRecord(kZeroRecord, payload));
+    }
+    const DiskSave save{former, piece.offset};
+    Append(payload, std::as_bytes(std::span(&save, 1)));
+    Append(payload, bytes);
+    return writer.Put(EncodeRecord(kSaveRecord, payload));
+  });
+}
+
+struct JournalPlace {
+  FileSystem& files;
+  std::string directory;
+  std::string name;
+  bool make_directory = false;
+  TimeNs parent_modified = 0;  // when the directory is to be made
+
+  std::string path() const { return JoinPath(directory, name); }
+};
+
+Result<JournalPlace> ChoosePlace(FileSystem& files, std::string_view directory) {
+  JournalPlace place{files, std::string(directory), {}, false, 0};
+  std::uint32_t number = 1;
+  ASSIGN_OR_RETURN(const bool exists, Exists(files, directory));
+  if (exists) {
+    ASSIGN_OR_RETURN(const auto entries, files.List(directory));
+    for (const DirectoryEntry& entry : entries) {
+      if (const auto taken = NumberOf(entry.name)) number = std::max(number, *taken + 1);
+    }
+  } else {
+    ASSIGN_OR_RETURN(const FileStatus parent, files.Stat(ParentPath(directory)));
+    place.make_directory = true;
+    place.parent_modified = parent.modified;
+  }
+  if (number > kMaxNumber) {
+    return Fail(ErrorKind::kRefused, "too-many-journals",
+                fmt::format("apply: the numbers of journals in {} are used up", directory),
+                "give another directory with --journal DIR");
+  }
+  place.name = fmt::format("{:04}{}", number, kSuffix);
+  return place;
+}
+
+Attributes OwnAttributes(std::uint32_t mode) {
+  Attributes attributes;
+  attributes.mode = mode;
+  attributes.uid = ::geteuid();
+  attributes.gid = ::getegid();
+  return attributes;
+}
+
+// Creates the names that the journal needs; `made` and `created` say how far it came.
+Status CreatePlace(const JournalPlace& place, bool& made, bool& created) {
+  FileSystem& files = place.files;
+  if (place.make_directory) {
+    made = true;
+    RETURN_IF_ERROR(files.MakeDirectory(place.directory, OwnAttributes(0700)));
+    const std::string parent = ParentPath(place.directory);
+    RETURN_IF_ERROR(files.SetModified(parent, place.parent_modified));
+    RETURN_IF_ERROR(files.SyncDirectory(parent));
+  }
+  created = true;
+  return files.CreateFile(place.path(), OwnAttributes(0600));
+}
+
+Status WriteBody(const JournalPlace& place, const FileView& data, const Draft& draft) {
+  JournalWriter writer(place.files, place.path());
+  RETURN_IF_ERROR(writer.Put(EncodeHeader(place.make_directory ? kMadeDirectory : 0)));
+  RETURN_IF_ERROR(writer.Put(EncodeRecord(kPlanRecord, AsBytes(EncodePlan(draft.plan)))));
+  RETURN_IF_ERROR(PutPieces(writer, data, draft.plan));
+  RETURN_IF_ERROR(writer.Flush());
+  const Sha256Digest digest = writer.Digest();
+  const Bytes prepared = EncodeRecord(kPreparedRecord, digest);
+  // Room for PREP and all that follows, so that a disk that fills up meanwhile cannot stop an undo.
+  const Bytes room(static_cast<std::size_t>(prepared.size() + TailBytes(draft)));
+  RETURN_IF_ERROR(place.files.WriteAt(place.path(), writer.written(), room));
+  RETURN_IF_ERROR(place.files.SyncFile(place.path()));
+  RETURN_IF_ERROR(place.files.SyncDirectory(place.directory));
+  // PREP only now: where it is, all before it was durable.
+  RETURN_IF_ERROR(place.files.WriteAt(place.path(), writer.written(), prepared));
+  return place.files.SyncFile(place.path());
+}
+
+Result<Journal> ReadBack(const JournalPlace& place) {
+  ASSIGN_OR_RETURN(const auto file, place.files.Open(place.path()));
+  ASSIGN_OR_RETURN(Journal journal, ReadJournal(*file));
+  if (!journal.complete) {
+    return Fail(ErrorKind::kOther, "io", "read back the journal: it is not what was written");
+  }
+  return journal;
+}
+
+// A failure leaves no journal behind, as far as the file system still works.
+Result<Journal> WriteJournal(const JournalPlace& place, const FileView& data, const Draft& draft) {
+  bool made = false;
+  bool created = false;
+  const auto write = [&]() -> Result<Journal> {
+    RETURN_IF_ERROR(CreatePlace(place, made, created));
+    RETURN_IF_ERROR(WriteBody(place, data, draft));
+    return ReadBack(place);
+  };
+  auto journal = write();
+  if (journal) return journal;
+  if (journal.error().code != "exists") {
+    FileSystem& files = place.files;
+    if (created) (void)files.Remove(place.path());
+    if (created) (void)files.SyncDirectory(place.directory);
+    if (made) {
+      const std::string parent = ParentPath(place.directory);
+      (void)files.Remove(place.directory);
+      (void)files.SetModified(parent, place.parent_modified);
+      (void)files.SyncDirectory(parent);
+    }
+  }
+  return NothingChanged(std::move(journal).error());
+}
+
+// --- doing the edits
+
+struct Performer {
+  FileSystem& data;
+
+  Status operator()(const WriteRange& e) const { return data.WriteAt(e.path, e.offset, e.bytes); }
+  Status operator()(const Truncate& e) const { return data.Truncate(e.path, e.size); }
+  Status operator()(const CreateFile& e) const {
+    RETURN_IF_ERROR(data.CreateFile(e.path, e.attributes));
+    return e.content.empty() ? Status() : data.WriteAt(e.path, 0, e.content);
+  }
+  Status operator()(const MakeDirectory& e) const {
+    return data.MakeDirectory(e.path, e.attributes);
+  }
+  Status operator()(const Rename& e) const { return data.Rename(e.from, e.to); }
+  Status operator()(const Remove& e) const { return data.Remove(e.path); }
+  Status operator()(const SetAttributes& e) const {
+    return data.SetAttributes(e.path, e.attributes);
+  }
+};
+
+Status SyncParents(FileSystem& data, const Edit& edit) {
+  std::set<std::string> parents;
+  for (const std::string& path : PathsOf(edit)) parents.insert(ParentPath(path));
+  for (const std::string& parent : parents) RETURN_IF_ERROR(data.SyncDirectory(parent));
+  return {};
+}
+
+Status PerformEdits(FileSystem& data, JournalFile& file, const EditList& edits) {
+  std::size_t step = 0;
+  for (std::size_t i = 0; i < edits.size(); ++i) {
+    auto done = std::visit(Performer{data}, edits[i]);
+    if (!done) {
+      return Fail(done.error().Within(
+          fmt::format("edit {} of {} ({})", i + 1, edits.size(), Describe(edits[i]))));
+    }
+    if (!ChangesNames(edits[i])) continue;
+    RETURN_IF_ERROR(SyncParents(data, edits[i]));
+    RETURN_IF_ERROR(file.RecordStep(++step, /*undoing=*/false));
+  }
+  return {};
+}
+
+Status SyncEdited(FileSystem& data, const EditList& edits) {
+  const auto names = NameEdits(edits);
+  std::set<std::string> paths;
+  std::size_t step = 0;
+  for (const Edit& edit : edits) {
+    if (ChangesNames(edit)) ++step;
+    for (const std::string& path : PathsOf(edit)) {
+      if (const auto now = LaterPath(names, step, names.size(), path)) paths.insert(*now);
+    }
+  }
+  for (const std::string& path : paths) {
+    const auto status = data.Stat(path);
+    if (!status && IsNotFound(status.error())) continue;  // the old name of a rename
+    if (!status) return Fail(status.error());
+    RETURN_IF_ERROR(status->type == FileType::kDirectory ? data.SyncDirectory(path)
+                                                         : data.SyncFile(path));
+  }
+  return {};
+}
+
+Result<std::vector<After>> ReadAfter(const FileView& data, std::vector<After> expected) {
+  for (After& after : expected) {
+    ASSIGN_OR_RETURN(const FileStatus status, data.Stat(after.path));
+    ASSIGN_OR_RETURN(const Sha256Digest digest, DigestOf(data, after.path, after.written));
+    if (status.size != after.size || digest != after.digest) {
+      return Fail(ErrorKind::kOther, "io",
+                  fmt::format("read back {}: it is not what was written", Printable(after.path)));
+    }
+    after.modified = status.modified;
+  }
+  return expected;
+}
+
+Status CarryOut(FileSystem& data, JournalFile& file, const Draft& draft) {
+  const EditList& edits = draft.plan.edits;
+  RETURN_IF_ERROR(PerformEdits(data, file, edits));
+  RETURN_IF_ERROR(SyncEdited(data, edits));
+  ASSIGN_OR_RETURN(std::vector<After> after, ReadAfter(data, draft.after));
+  // Set before the record is written: a failure may leave it readable, and a roll back must then
+  // begin by taking it away.
+  file.journal.after = std::move(after);
+  return file.Record(kDoneRecord, AsBytes(EncodeAfter(*file.journal.after)));
+}
+
+tl::unexpected<Error> RollBack(FileSystem& data, JournalFile& file, const JournalPlace& place,
+                               const Error& cause) {
+  auto restored = Restore(data, file);
+  if (restored) {
+    restored = RemoveJournal(place.files, place.directory, place.name, place.make_directory);
+  }
+  if (restored) {
+    return Fail(ErrorKind::kRolledBack, "apply-rolled-back",
+                fmt::format("apply: {}; everything was taken back", cause.message),
+                cause.hint.empty() ? "remove the cause and try again" : cause.hint);
+  }
+  return Fail(ErrorKind::kUnfinishedJournal, "rollback-failed",
+              fmt::format("apply: {}; taking it back failed, too: {}", cause.message,
+                          restored.error().message),
+              fmt::format("keep journal {} and run undo once the disk works", place.name));
+}
+
+}  // namespace
+
+Result<std::vector<JournalInfo>> ListJournals(const FileView& files, std::string_view directory) {
+  ASSIGN_OR_RETURN(std::vector<Found> journals, FindJournals(files, directory));
+  std::vector<JournalInfo> list;
+  for (Found& found : journals) {
+    JournalInfo info;
+    info.name = found.name;
+    info.number = found.number;
+    info.state = found.state();
+    info.size = found.size;
+    info.plan_fingerprint = found.journal.plan.fingerprint;
+    info.note = found.journal.plan.note;
+    info.edits = std::move(found.journal.plan.edits);
+    list.push_back(std::move(info));
+  }
+  return list;
+}
+
+Result<SpaceNeed> ComputeSpaceNeed(const FileView& data, const EditList& edits) {
+  ASSIGN_OR_RETURN(const Draft draft, MakeDraft(data, edits, {}));
+  return NeedOf(data, draft);
+}
+
+Result<ApplyOutcome> Apply(FileSystem& data, FileSystem& journals,
+                           std::string_view journal_directory, const EditList& edits,
+                           std::string_view note) {
+  if (edits.empty()) return ApplyOutcome{};
+  ASSIGN_OR_RETURN(const auto present, FindJournals(journals, journal_directory));
+  RETURN_IF_ERROR(RefuseUnfinished(present));
+  ASSIGN_OR_RETURN(const Draft draft, MakeDraft(data, edits, note));
+  ASSIGN_OR_RETURN(const SpaceNeed need, NeedOf(data, draft));
+  RETURN_IF_ERROR(CheckSpace(data, journals, need));
+  RETURN_IF_ERROR(CheckWritable(data, draft.plan));
+
+  // The write order. After each step, everything of it is durable (fsync) before the next begins.
+  //  1. Journals that never became complete are removed: no edit was started behind them.
+  //  2. The journal's directory is made when it is absent, and its parent synced.
+  //  3. The journal: header, plan, everything that will be overwritten, cut off or removed, and
+  //     zeros for the records of steps 4, 6 and 8; file and directory synced.
+  //  4. PREP. Before it, no edit has started; from here on, an interruption is rolled back.
+  //  5. The edits, in order. Those that write or cut content or set attributes are not synced one
+  //     by one: undo accepts any part of them.
+  //  6. After each edit that changes names: its directories synced, then a STEP record. So at most
+  //     one such edit is in doubt, and the names themselves tell whether it was done.
+  //  7. All edited files and directories synced, then read back.
+  //  8. DONE. Before it, an interruption is rolled back; after it, the change stands.
+  RETURN_IF_ERROR(DiscardIncomplete(journals, journal_directory, present));  // 1
+  ASSIGN_OR_RETURN(const JournalPlace place, ChoosePlace(journals, journal_directory));
+  ASSIGN_OR_RETURN(Journal journal, WriteJournal(place, data, draft));  // 2 3 4
+  JournalFile file{journals, place.path(), std::move(journal)};
+  if (auto done = CarryOut(data, file, draft); !done) {  // 5 6 7 8
+    return RollBack(data, file, place, done.error());
+  }
+
+  ApplyOutcome outcome;
+  outcome.journal_name = place.name;
+  outcome.journal_bytes = need.journal_bytes;
+  for (const Edit& edit : edits) outcome.data_bytes += BytesWritten(edit);
+  return outcome;
+}
+
+Result<UndoOutcome> Undo(FileSystem& data, FileSystem& journals,
+                         std::string_view journal_directory) {
+  ASSIGN_OR_RETURN(auto present, FindJournals(journals, journal_directory));
+  const auto newest = std::find_if(present.rbegin(), present.rend(),
+                                   [](const Found& found) { return found.journal.complete; });
+  if (newest == present.rend()) {
+    RETURN_IF_ERROR(DiscardIncomplete(journals, journal_directory, present));
+    return Fail(ErrorKind::kRefused, "nothing-to-undo",
+                present.empty() ? "undo: there is no journal"
+                                : "undo: the change was interrupted before it began, its journal "
+                                  "was incomplete and is removed; nothing was changed");
+  }
+  RETURN_IF_ERROR(FindStep(data, newest->journal));
+  UndoOutcome outcome{newest->name, newest->journal.plan.edits.size()};
+  const bool made_directory = (newest->journal.flags & kMadeDirectory) != 0;
+  JournalFile file{journals, JoinPath(journal_directory, newest->name), newest->journal};
+  RETURN_IF_ERROR(Restore(data, file));
+  RETURN_IF_ERROR(DiscardIncomplete(journals, journal_directory, present));
+  RETURN_IF_ERROR(RemoveJournal(journals, journal_directory, outcome.journal_name, made_directory));
+  return outcome;
+}
+
+}  // namespace rescue::edit
