@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# Which Debian packages each of image's commands needs on the machine it runs on. Sourced after debian.sh.
+# NAME/backports: see debian_install. tests/ has its own lists for its own tools.
+
+# mkosi 24.3 needs systemd 254 (repart, ukify, dissect), so on Debian 12 both come from backports together.
+# repart 257 with mkosi 24.3 would leave the ESP empty without an error: do not mix them.
+image_packages_build() {
+  cat <<'PACKAGES'
+mkosi/backports
+systemd/backports
+systemd-container/backports
+systemd-boot/backports
+systemd-boot-efi/backports
+apt
+bubblewrap
+cpio
+debian-archive-keyring
+dosfstools
+e2fsprogs
+fdisk
+git
+kmod
+mtools
+openssl
+python3
+python3-cryptography
+python3-pefile
+zstd
+PACKAGES
+  # Debian 13 split these from systemd and systemd-boot.
+  if [ "$(debian_codename)" != bookworm ]; then
+    printf '%s\n' systemd-repart systemd-ukify
+  fi
+}
+
+# The virtual machine: QEMU without its desktop parts, UEFI firmware, a software TPM.
+image_packages_boot() {
+  cat <<'PACKAGES'
+ovmf
+python3
+qemu-system-x86
+swtpm
+swtpm-tools
+PACKAGES
+}
