@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <protozero/pbf_reader.hpp>
 
 #include "rescue/base/endian.h"
+#include "rescue/raftlog/proto.h"
 
 namespace rescue::etcd {
 namespace {
@@ -135,24 +135,15 @@ void ReadCluster(BucketReader& reader, Backend& backend) {
 
 // The key is an AlarmMember message {memberID = 1, alarm = 2}; the value is empty.
 std::optional<Alarm> DecodeAlarmKey(ByteView key) {
-  try {
-    Alarm alarm;
-    protozero::pbf_reader message(reinterpret_cast<const char*>(key.data()), key.size());
-    while (message.next()) {
-      if (message.tag() == 1) {
-        alarm.member_id = message.get_uint64();
-      } else if (message.tag() == 2) {
-        const auto type = message.get_enum();
-        if (type < 0 || type > 2) return std::nullopt;
-        alarm.type = static_cast<AlarmType>(type);
-      } else {
-        message.skip();
-      }
-    }
-    return alarm;
-  } catch (const protozero::exception&) {
-    return std::nullopt;
-  }
+  Alarm alarm;
+  const Status read = raftlog::ReadFields(key, "alarm", [&](raftlog::ProtoReader& field) {
+    if (field.tag() == 1) return raftlog::TakeUint64(field, alarm.member_id);
+    if (field.tag() == 2) return raftlog::TakeEnum(field, AlarmType::kCorrupt, alarm.type);
+    field.skip();
+    return true;
+  });
+  if (!read) return std::nullopt;
+  return alarm;
 }
 
 void ReadAlarmsAuthLeases(BucketReader& reader, Backend& backend) {

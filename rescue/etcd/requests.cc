@@ -1,10 +1,7 @@
 #include "rescue/etcd/requests.h"
 
-#include <fmt/format.h>
-
-#include <protozero/pbf_reader.hpp>
-
 #include "rescue/raftlog/member.h"
+#include "rescue/raftlog/proto.h"
 
 namespace rescue::etcd {
 namespace {
@@ -29,98 +26,97 @@ enum Field : std::uint32_t {
   kDowngradeInfoSet = 1302,
 };
 
-protozero::pbf_reader Reader(ByteView data) {
-  return {reinterpret_cast<const char*>(data.data()), data.size()};
+using raftlog::ProtoReader;
+using raftlog::ReadFields;
+using raftlog::TakeBytes;
+using raftlog::TakeEnum;
+using raftlog::TakeUint64;
+
+constexpr std::string_view kMessage = "log entry's request";
+
+bool TakeText(ProtoReader& field, std::string& into) {
+  ByteView bytes;
+  if (!TakeBytes(field, bytes)) return false;
+  into = AsText(bytes);
+  return true;
 }
 
-AlarmRequest DecodeAlarm(protozero::pbf_reader message) {
+bool Skip(ProtoReader& field) {
+  field.skip();
+  return true;
+}
+
+Result<AlarmRequest> DecodeAlarm(ByteView message) {
   AlarmRequest request;
-  while (message.next()) {
-    switch (message.tag()) {
-      case 1: {
-        const auto action = message.get_enum();
-        request.activate = action == 1;
-        request.deactivate = action == 2;
-        break;
-      }
-      case 2:
-        request.alarm.member_id = message.get_uint64();
-        break;
-      case 3: {
-        const auto type = message.get_enum();
-        request.alarm.type = type == 1   ? AlarmType::kNoSpace
-                             : type == 2 ? AlarmType::kCorrupt
-                                         : AlarmType::kNone;
-        break;
-      }
-      default:
-        message.skip();
+  RETURN_IF_ERROR(ReadFields(message, kMessage, [&](ProtoReader& field) {
+    if (field.tag() == 1) {
+      std::uint64_t action = 0;
+      if (!TakeUint64(field, action)) return false;
+      request.activate = action == 1;
+      request.deactivate = action == 2;
+      return true;
     }
-  }
+    if (field.tag() == 2) return TakeUint64(field, request.alarm.member_id);
+    if (field.tag() == 3) return TakeEnum(field, AlarmType::kCorrupt, request.alarm.type);
+    return Skip(field);
+  }));
   return request;
 }
 
-PublishedAttributes DecodeMemberAttributes(protozero::pbf_reader message) {
+Result<PublishedAttributes> DecodeMemberAttributes(ByteView message) {
   PublishedAttributes published;
-  while (message.next()) {
-    if (message.tag() == 1) {
-      published.member_id = message.get_uint64();
-    } else if (message.tag() == 2) {
-      auto attributes = message.get_message();
-      while (attributes.next()) {
-        if (attributes.tag() == 1) {
-          published.name = attributes.get_string();
-        } else if (attributes.tag() == 2) {
-          published.client_urls.push_back(attributes.get_string());
-        } else {
-          attributes.skip();
-        }
-      }
-    } else {
-      message.skip();
-    }
-  }
+  ByteView attributes;
+  RETURN_IF_ERROR(ReadFields(message, kMessage, [&](ProtoReader& field) {
+    if (field.tag() == 1) return TakeUint64(field, published.member_id);
+    if (field.tag() == 2) return TakeBytes(field, attributes);
+    return Skip(field);
+  }));
+  RETURN_IF_ERROR(ReadFields(attributes, kMessage, [&](ProtoReader& field) {
+    if (field.tag() == 1) return TakeText(field, published.name);
+    if (field.tag() == 2) return TakeText(field, published.client_urls.emplace_back());
+    return Skip(field);
+  }));
   return published;
 }
 
 // A v2 store request: 3.4 and 3.5 publish a member's attributes and the cluster version this way.
-void DecodeV2(protozero::pbf_reader message, Request& request) {
+Status DecodeV2(ByteView message, Request& request) {
   std::string method;
   std::string path;
   std::string value;
-  while (message.next()) {
-    switch (message.tag()) {
-      case 2:
-        method = message.get_string();
-        break;
-      case 3:
-        path = message.get_string();
-        break;
-      case 4:
-        value = message.get_string();
-        break;
-      default:
-        message.skip();
-    }
-  }
+  RETURN_IF_ERROR(ReadFields(message, kMessage, [&](ProtoReader& field) {
+    if (field.tag() == 2) return TakeText(field, method);
+    if (field.tag() == 3) return TakeText(field, path);
+    if (field.tag() == 4) return TakeText(field, value);
+    return Skip(field);
+  }));
   request.kind = RequestKind::kOther;
-  if (method != "PUT") return;
+  if (method != "PUT") return {};
   if (path == "/0/version") {
     request.kind = RequestKind::kMembership;
     request.cluster_version = value;
-    return;
+    return {};
   }
   constexpr std::string_view kMembers = "/0/members/";
   constexpr std::string_view kAttributes = "/attributes";
-  if (!path.starts_with(kMembers) || !path.ends_with(kAttributes)) return;
-  const std::string_view id = std::string_view(path).substr(
-      kMembers.size(), path.size() - kMembers.size() - kAttributes.size());
-  const auto parsed_id = raftlog::ParseMemberId(id);
-  if (!parsed_id) return;
+  if (path.size() < kMembers.size() + kAttributes.size() || !path.starts_with(kMembers) ||
+      !path.ends_with(kAttributes)) {
+    return {};
+  }
+  const auto id = raftlog::ParseMemberId(std::string_view(path).substr(
+      kMembers.size(), path.size() - kMembers.size() - kAttributes.size()));
   const auto attributes = raftlog::ParseMemberAttributes(value);
-  if (!attributes) return;
+  if (!id || !attributes) return {};
   request.kind = RequestKind::kMembership;
-  request.published = PublishedAttributes{*parsed_id, attributes->name, attributes->client_urls};
+  request.published = PublishedAttributes{*id, attributes->name, attributes->client_urls};
+  return {};
+}
+
+Status DecodeClusterVersion(ByteView message, Request& request) {
+  request.kind = RequestKind::kMembership;
+  return ReadFields(message, kMessage, [&](ProtoReader& field) {
+    return field.tag() == 1 ? TakeText(field, request.cluster_version) : Skip(field);
+  });
 }
 
 RequestKind KindOf(std::uint32_t tag) {
@@ -139,53 +135,41 @@ RequestKind KindOf(std::uint32_t tag) {
       return RequestKind::kLeaseRevoke;
     case kLeaseCheckpoint:
       return RequestKind::kLeaseCheckpoint;
+    case kAlarm:
+      return RequestKind::kAlarm;
+    case kClusterVersionSet:
+    case kClusterMemberAttrSet:
+    case kDowngradeInfoSet:
+      return RequestKind::kMembership;
     default:
       return tag >= kAuthFirst && tag <= kAuthLast ? RequestKind::kAuth : RequestKind::kOther;
   }
 }
 
-Request DecodeInternal(ByteView data) {
+Result<Request> DecodeInternal(ByteView data) {
   Request request;
-  auto message = Reader(data);
-  while (message.next()) {
-    const std::uint32_t tag = message.tag();
-    switch (tag) {
-      case kV2:
-        DecodeV2(message.get_message(), request);
-        break;
-      case kAlarm:
-        request.kind = RequestKind::kAlarm;
-        request.alarm = DecodeAlarm(message.get_message());
-        break;
-      case kClusterMemberAttrSet:
-        request.kind = RequestKind::kMembership;
-        request.published = DecodeMemberAttributes(message.get_message());
-        break;
-      case kClusterVersionSet: {
-        request.kind = RequestKind::kMembership;
-        auto version = message.get_message();
-        while (version.next()) {
-          if (version.tag() == 1) {
-            request.cluster_version = version.get_string();
-          } else {
-            version.skip();
-          }
-        }
-        break;
-      }
-      case kDowngradeInfoSet:
-        request.kind = RequestKind::kMembership;
-        message.skip();
-        break;
-      case 1:
-      case kHeader:
-        message.skip();
-        break;
-      default:
-        request.kind = KindOf(tag);
-        message.skip();
+  Status inner;
+  RETURN_IF_ERROR(ReadFields(data, kMessage, [&](ProtoReader& field) {
+    const std::uint32_t tag = field.tag();
+    if (tag == 1 || tag == kHeader) return Skip(field);
+    ByteView message;
+    if (!TakeBytes(field, message)) return false;
+    request.kind = KindOf(tag);
+    if (tag == kV2) {
+      inner = DecodeV2(message, request);
+    } else if (tag == kAlarm) {
+      auto alarm = DecodeAlarm(message);
+      if (!alarm) return false;
+      request.alarm = *alarm;
+    } else if (tag == kClusterMemberAttrSet) {
+      auto published = DecodeMemberAttributes(message);
+      if (!published) return false;
+      request.published = *std::move(published);
+    } else if (tag == kClusterVersionSet) {
+      inner = DecodeClusterVersion(message, request);
     }
-  }
+    return inner.has_value();
+  }));
   return request;
 }
 
@@ -193,19 +177,12 @@ Request DecodeInternal(ByteView data) {
 
 Result<Request> DecodeRequest(ByteView data) {
   if (data.empty()) return Request{RequestKind::kEmpty, {}, {}, {}};
-  try {
-    return DecodeInternal(data);
-  } catch (const protozero::exception&) {
-    // Before InternalRaftRequest, entries held a bare v2 Request (server.go, applyEntryNormal).
-  }
-  try {
-    Request request;
-    DecodeV2(Reader(data), request);
-    return request;
-  } catch (const protozero::exception& e) {
-    return Fail(ErrorKind::kDataDamaged, "bad-request",
-                fmt::format("decode a log entry: {}", e.what()));
-  }
+  if (auto request = DecodeInternal(data)) return request;
+  // Before InternalRaftRequest, entries held a bare v2 Request (server.go, applyEntryNormal).
+  Request request;
+  if (DecodeV2(data, request)) return request;
+  return Fail(ErrorKind::kDataDamaged, "bad-request",
+              "decode a log entry: it is no request that etcd knows");
 }
 
 }  // namespace rescue::etcd
