@@ -1,7 +1,7 @@
 #include "rescue/bolt/database.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
-#include <map>
 
 #include "rescue/bolt/test_file.h"
 #include "tests/support/fixtures.h"
@@ -11,6 +11,7 @@ namespace {
 
 using testing::Item;
 using testing::NumberedItems;
+using testing::RealBackend;
 using testing::TestFile;
 
 std::unique_ptr<ReadableFile> FileOf(const TestFile& file) {
@@ -18,16 +19,6 @@ std::unique_ptr<ReadableFile> FileOf(const TestFile& file) {
 }
 
 std::string Text(const Bytes& bytes) { return std::string(AsText(bytes)); }
-
-Bytes RealBackend() {
-  const rescue::testing::TemporaryDirectory directory;
-  const auto to = directory.path() / "db";
-  const std::string command = "xz -dc '" +
-                              rescue::testing::FixturePath("bolt/etcd-3.5.db.xz").string() +
-                              "' > '" + to.string() + "'";
-  REQUIRE(std::system(command.c_str()) == 0);  // NOLINT(cert-env33-c)
-  return rescue::testing::ReadFileBytes(to);
-}
 
 TEST_CASE("Reads what a real etcd 3.5 wrote") {
   const auto file = rescue::testing::MemoryFile(RealBackend());

@@ -5,14 +5,18 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "rescue/base/bytes.h"
 #include "rescue/base/checksum.h"
+#include "rescue/base/file.h"
 #include "rescue/bolt/format.h"
+#include "tests/support/fixtures.h"
 
 namespace rescue::bolt::testing {
 
@@ -225,6 +229,36 @@ inline std::vector<Item> NumberedItems(std::size_t count, std::size_t key_size =
     items.push_back({std::move(key), std::string(value_size, static_cast<char>('a' + i % 26))});
   }
   return items;
+}
+
+// A file without a copy of its bytes, which must outlive it.
+class ViewFile final : public ReadableFile {
+ public:
+  explicit ViewFile(ByteView bytes) : bytes_(bytes) {}
+  std::uint64_t size() const override { return bytes_.size(); }
+  Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::byte> into) const override {
+    if (offset >= bytes_.size()) return std::size_t{0};
+    const auto at = static_cast<std::size_t>(offset);
+    const std::size_t count = std::min(into.size(), bytes_.size() - at);
+    std::memcpy(into.data(), bytes_.data() + at, count);
+    return count;
+  }
+
+ private:
+  ByteView bytes_;
+};
+
+// What a real etcd wrote, see tests/fixtures/bolt/README.md.
+inline Bytes RealBackend() {
+  const rescue::testing::TemporaryDirectory directory;
+  const auto packed = rescue::testing::FixturePath("bolt/etcd-3.5.db.xz");
+  const auto to = directory.path() / "db";
+  const std::string command = "xz -dc '" + packed.string() + "' > '" + to.string() + "'";
+  // The names are the test's own.
+  if (std::system(command.c_str()) != 0) {  // NOLINT(cert-env33-c)
+    throw std::runtime_error("cannot unpack " + packed.string());
+  }
+  return rescue::testing::ReadFileBytes(to);
 }
 
 }  // namespace rescue::bolt::testing
