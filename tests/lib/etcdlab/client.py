@@ -144,8 +144,23 @@ class EtcdClient:
              "clientURLs": m.get("clientURLs", []), "learner": m.get("isLearner", False)}
             for m in answer["members"]]
 
-    def member_add(self, peer_url):
-        self.call("/v3/cluster/member/add", {"peerURLs": [peer_url]})
+    def member_add(self, peer_url, learner=False):
+        """Returns the new member's ID."""
+        return self.call("/v3/cluster/member/add", {"peerURLs": [peer_url], "isLearner": learner})["member"]["ID"]
+
+    def member_promote(self, member):
+        self.call("/v3/cluster/member/promote", {"ID": member})
+
+    def snapshot(self):
+        """The backend as this member has it now: the bytes of a bbolt file."""
+        status, data = self._exchange("POST", "/v3/maintenance/snapshot", "{}")
+        if status != 200:
+            raise EtcdError("snapshot", status, None, data[:200].decode(errors="replace"))
+        parts = bytearray()
+        for line in data.splitlines():
+            parts += unb64(json.loads(line)["result"].get("blob"))
+        # The stream ends with the SHA-256 of what came before; pages are multiples of 512 bytes.
+        return bytes(parts[:-32]) if len(parts) % 512 == 32 else bytes(parts)
 
 
 def revision_of(answer):
