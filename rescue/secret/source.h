@@ -5,11 +5,12 @@
 
 #include "rescue/base/result.h"
 #include "rescue/base/secret_bytes.h"
+#include "rescue/base/units.h"
 
 namespace rescue::secret {
 
 // More than any form of a secret needs; what is longer is not a secret.
-inline constexpr std::size_t kMaxSecretText = 64 * 1024;
+inline constexpr std::size_t kMaxSecretText = 64 * kKiB;
 
 // Reads straight into secret memory, without buffers in between. Errors: kCannotUnlock, "no-secret"
 // (missing, unreadable, empty) or "bad-secret" (longer than kMaxSecretText).
