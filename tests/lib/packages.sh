@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# Which Debian packages the tests need on the machine they run on. Sourced after image/lib/debian.sh.
+# NAME/backports: see debian_install.
+
+# Compiling the program: libraries as in DESIGN, Debian's versions.
+packages_build() {
+  cat <<'PACKAGES'
+cmake
+g++
+libblkid-dev
+libcli11-dev
+libcryptsetup-dev
+libdevmapper-dev
+libexpected-dev
+libfmt-dev
+libisal-dev
+libmount-dev
+libncurses-dev
+libprotozero-dev
+libssl-dev
+libudev-dev/backports
+libyaml-cpp-dev
+ninja-build
+nlohmann-json3-dev
+pkgconf
+PACKAGES
+}
+
+# Unit tests: Catch2 v3 (Debian 12 has v2), and xz to unpack fixtures.
+packages_unit() {
+  packages_build
+  printf '%s\n' catch2/backports tar xz-utils
+}
+
+# Real clusters: etcd itself is fetched and unpacked beside, never installed.
+packages_peers() {
+  packages_build
+  printf '%s\n' python3 tar xz-utils
+}
+
+# State disks inside User-Mode Linux, made and read with cryptsetup's own tools.
+packages_disk() {
+  packages_build
+  printf '%s\n' busybox-static cryptsetup-bin dmsetup e2fsprogs python3 user-mode-linux xz-utils
+}
+
+# The image in a virtual machine, with a disk that was made as for the disk tier. What image/build and
+# image/boot need, they install themselves.
+packages_boot() { packages_disk; }
+
+packages_lint() {
+  packages_unit
+  printf '%s\n' clang-format clang-tidy git python3 shellcheck
+}
+
+# fetch_etcd: etcd 3.4.23, 3.5.16 and 3.5.30 into the cache, with Debian's packages of three suites.
+fetch_etcd() {
+  local suite part
+  for suite in bookworm trixie forky; do
+    for part in server client; do
+      debian_fetch "$suite" "etcd-$part" "$ETCD_RESCUE_CACHE/etcd/$suite-$part"
+    done
+  done
+}
