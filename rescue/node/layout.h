@@ -28,11 +28,12 @@ std::string_view Name(LayoutKind kind);
 // there" in the others.
 struct Layout {
   LayoutKind kind = LayoutKind::kBare;
-  std::string data_directory;         // holds member/
-  std::string manifest;               // etcd's static pod
-  std::string pki_directory;          // etcd's certificates
-  std::string node_state;             // Constellation's node_state.json
-  std::vector<std::string> warnings;  // one line each, for the operator
+  std::string data_directory;  // holds member/
+  std::string manifest;        // etcd's static pod
+  std::string pki_directory;   // etcd's certificates
+  std::string node_state;      // Constellation's node_state.json
+  // One line each for the operator, about the places only; see ManifestWarnings for the rest.
+  std::vector<std::string> warnings;
 
   bool operator==(const Layout&) const = default;
 };
