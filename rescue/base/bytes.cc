@@ -22,6 +22,10 @@ bool IsBase64Character(char c) {
 
 }  // namespace
 
+// Here and not in the header: inlined with a view of known size, g++ 12 sees an overflow that is
+// not there (-Warray-bounds).
+void Append(Bytes& to, ByteView more) { to.insert(to.end(), more.begin(), more.end()); }
+
 std::string ToHex(ByteView bytes) {
   static constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;

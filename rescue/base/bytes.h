@@ -21,7 +21,7 @@ inline std::string_view AsText(ByteView bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 inline Bytes ToBytes(ByteView view) { return {view.begin(), view.end()}; }
-inline void Append(Bytes& to, ByteView more) { to.insert(to.end(), more.begin(), more.end()); }
+void Append(Bytes& to, ByteView more);
 inline bool Equal(ByteView a, ByteView b) { return AsText(a) == AsText(b); }
 
 // Lower-case hexadecimal, two digits a byte.
