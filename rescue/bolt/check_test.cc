@@ -325,6 +325,7 @@ TEST_CASE("A freelist of more than 65534 pages is read over its continuation pag
   TestFile file(1024);
   const auto root = file.Leaf({{"k", "v"}});
   std::vector<std::uint64_t> free;
+  free.reserve(70000);
   for (int i = 0; i < 70000; ++i) free.push_back(file.Unused());
   file.Finish(root, file.Freelist(free, true));
   const auto report = MustCheck(file);
@@ -472,6 +473,7 @@ TEST_CASE("Branches that find no room in the table are read again") {
   // More old branch elements among the free pages than the table takes: 59 fit a page of 1 KiB.
   TestFile built(1024);
   std::vector<testing::Child> children;
+  children.reserve(59);
   for (int i = 0; i < 59; ++i) children.emplace_back(std::string(1, static_cast<char>('!' + i)), 2);
   const std::uint64_t old_pages = PageTable::kSpareChildren / 58 + 2;
   for (std::uint64_t i = 0; i < old_pages; ++i) built.Branch(children);

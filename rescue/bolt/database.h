@@ -26,7 +26,7 @@ inline constexpr std::uint64_t kNoFreelist = ~std::uint64_t{0};
 
 // One meta page, decoded: the root of everything that one transaction left behind.
 struct Meta {
-  std::uint64_t page_size = 0;  // bytes, a power of two from 1 KiB to 64 KiB (16 MiB at most)
+  std::uint64_t page_size = 0;  // bytes, a power of two from 1 KiB to 16 MiB; mostly 4 KiB
   std::uint64_t root_page = 0;  // of the bucket that holds the top-level buckets
   std::uint64_t root_sequence = 0;
   std::uint64_t freelist_page = kNoFreelist;

@@ -1,5 +1,6 @@
-// The stored list of free pages, when there is one. etcd stores none since 3.3 (bbolt's
-// NoFreelistSync) and finds free pages by walking the tree, but a tool may have written one.
+// The stored list of free pages, when there is one. etcd stores none in any version from 3.4 to 3.7
+// (bbolt's option NoFreelistSync) and finds free pages by walking the tree, but a tool may have
+// written one.
 #pragma once
 
 #include "rescue/base/file.h"
