@@ -36,8 +36,8 @@ Status CheckFollows(std::uint64_t last_index, std::uint64_t last_term,
   return {};
 }
 
-void WriteEntries(RecordWriter& writer, std::span<const Entry> entries) {
-  for (const Entry& entry : entries) writer.Write(RecordType::kEntry, EncodeEntry(entry));
+void WriteEntries(RecordWriter& writer, std::span<const Entry> entries, WireForm form) {
+  for (const Entry& entry : entries) writer.Write(RecordType::kEntry, EncodeEntry(entry, form));
 }
 
 // etcd writes no empty hard state. wal/wal.go, saveState.
@@ -71,7 +71,7 @@ Result<AppendPlan> PlanAppend(const Log& log, std::span<const Entry> entries,
   RETURN_IF_ERROR(CheckFollows(log.last_index(), log.last_term(), entries, hard_state));
   RecordWriter writer(log.tail.crc);
   WriteMissingHead(writer, log);
-  WriteEntries(writer, entries);
+  WriteEntries(writer, entries, log.wire_form);
   WriteState(writer, hard_state);
 
   AppendPlan plan;
@@ -100,7 +100,7 @@ Result<Bytes> EncodeFreshLog(const FreshLog& log) {
   writer.Write(RecordType::kSnapshot, EncodeSnapshotMark({}));
   if (log.first_state) WriteState(writer, *log.first_state);
   if (log.mark) writer.Write(RecordType::kSnapshot, EncodeSnapshotMark(*log.mark));
-  WriteEntries(writer, log.entries);
+  WriteEntries(writer, log.entries, log.wire_form);
   if (log.last_state) WriteState(writer, *log.last_state);
   return writer.Take();
 }

@@ -26,8 +26,8 @@ struct AppendPlan {
   std::uint32_t crc = 0;             // running checksum after the last new record
 };
 
-// Entries first, then the hard state, as etcd's WAL.Save does; everything that was not zero behind
-// them becomes zero, as when etcd opens the log. Fails with kRefused:
+// Entries (in log.wire_form) first, then the hard state, as etcd's WAL.Save does; everything that
+// was not zero behind them becomes zero, as when etcd opens the log. Fails with kRefused:
 // "append-not-consecutive": an entry's index is not one more than the one before it (the first:
 // than
 //   log.last_index()), or its term is smaller;
@@ -46,6 +46,7 @@ struct FreshLog {
   std::optional<SnapshotMark> mark;  // segment and offset are ignored
   std::vector<Entry> entries;
   std::optional<HardState> last_state;
+  WireForm wire_form = WireForm::kEtcd34;
 };
 Result<Bytes> EncodeFreshLog(const FreshLog& log);
 

@@ -35,7 +35,7 @@ bool IsCanonical(ByteView data, Result<T> (*decode)(ByteView), Bytes (*encode)(c
 // A cheap form of IsCanonical for entries, which may be large: the part before the data.
 bool IsCanonicalEntry(ByteView data, const EntryOutline& outline) {
   const Entry bare{outline.term, outline.index, outline.type, {}};
-  const Bytes head = EncodeEntry(bare);
+  const Bytes head = EncodeEntry(bare, outline.form);
   if (data.size() < head.size() || !Equal(data.first(head.size()), head)) return false;
   if (outline.data_size == 0) return data.size() == head.size();
   if (outline.data_offset + outline.data_size != data.size()) return false;

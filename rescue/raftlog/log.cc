@@ -39,7 +39,9 @@ std::optional<SegmentName> ParseSegmentName(std::string_view file_name) {
   const auto sequence = ParseHex16(file_name.substr(0, kHexDigits));
   const auto first_index = ParseHex16(file_name.substr(kHexDigits + 1, kHexDigits));
   if (!sequence || !first_index) return std::nullopt;
-  return SegmentName{*sequence, *first_index};
+  const SegmentName name{*sequence, *first_index};
+  if (FormatSegmentName(name) != file_name) return std::nullopt;
+  return name;
 }
 
 const SnapshotMark* Log::newest_mark() const {

@@ -129,6 +129,8 @@ struct Log {
   std::vector<EntryRef> entries;
   std::uint64_t overridden = 0;  // entries that later ones replaced (leader changes)
   std::uint64_t superseded = 0;  // entries dropped because a received snapshot skipped ahead
+  // Of the last entry that tells: what an append continues. kEtcd34 when there is none.
+  WireForm wire_form = WireForm::kEtcd34;
   Tail tail;
   LogStatistics statistics;
   std::vector<std::string> notes;  // one line each: ignored files, oddities that etcd tolerates

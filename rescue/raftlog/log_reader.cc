@@ -15,6 +15,8 @@ namespace {
 // Limits that only hostile logs reach; each mark may bring a ConfState.
 constexpr std::size_t kMaxMarks = 65536;
 
+constexpr std::byte kConfChangeIdTag{0x08};  // raftpb.ConfChange, field 1
+
 // Why reading stops before the log's natural end.
 struct Damage {
   TailKind kind = TailKind::kDamaged;  // when it is in the last segment with nothing behind it
@@ -33,6 +35,7 @@ class LogScanner {
 
  private:
   Status ListSegments();
+  Status NoSegment() const;
   void AddSegment(const DirectoryEntry& entry, const SegmentName& name);
   Status CheckSizes();
   Status ScanSegment(std::uint32_t number);
@@ -66,9 +69,17 @@ class LogScanner {
   bool too_many_records_ = false;
 };
 
+Status LogScanner::NoSegment() const {
+  return Fail(ErrorKind::kDataDamaged, "log-missing",
+              fmt::format("read log: no segment (*.wal) in {}", Printable(log_.directory)),
+              "without a log only the strategy restore is possible");
+}
+
 Status LogScanner::ListSegments() {
-  ASSIGN_OR_RETURN(const auto names, view_.List(log_.directory));
-  for (const DirectoryEntry& entry : names) {
+  auto names = view_.List(log_.directory);
+  if (!names && !IsNotFound(names.error())) return Fail(std::move(names).error());
+  if (!names) return NoSegment();
+  for (const DirectoryEntry& entry : *names) {
     const auto name = ParseSegmentName(entry.name);
     if (name && entry.type != FileType::kDirectory && entry.type != FileType::kOther) {
       AddSegment(entry, *name);
@@ -82,11 +93,7 @@ Status LogScanner::ListSegments() {
       log_.notes.push_back(fmt::format("ignored {}: not a segment", Printable(entry.name)));
     }
   }
-  if (log_.segments.empty()) {
-    return Fail(ErrorKind::kDataDamaged, "log-missing",
-                fmt::format("read log: no segment (*.wal) in {}", Printable(log_.directory)),
-                "without a log only the strategy restore is possible");
-  }
+  if (log_.segments.empty()) return NoSegment();
   return {};
 }
 
@@ -157,6 +164,13 @@ void LogScanner::TakeEntry(const Frame& frame, const Record& record) {
   ref.data_offset = frame.offset + kLengthWordBytes + record.data_offset + outline->data_offset;
   ref.data_size = outline->data_size;
   log_.entries.push_back(ref);
+  if (outline->type == EntryType::kNormal) {
+    log_.wire_form = outline->form;
+  } else if (outline->type == EntryType::kConfChange && outline->data_size > 0 &&
+             record.data[static_cast<std::size_t>(outline->data_offset)] != kConfChangeIdTag) {
+    // Before the first normal entry only a ConfChange without an id tells.
+    log_.wire_form = WireForm::kEtcd37;
+  }
 }
 
 void LogScanner::TakeCrc(const Record& record) {

@@ -23,7 +23,7 @@ inline Error MalformedMessage(std::string_view message_name) {
                "the record is damaged"};
 }
 
-inline Bytes ToBytes(const std::string& encoded) { return rescue::ToBytes(AsBytes(encoded)); }
+inline Bytes EncodedBytes(const std::string& encoded) { return ToBytes(AsBytes(encoded)); }
 inline protozero::data_view ProtoView(ByteView bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }

@@ -85,19 +85,19 @@ Bytes EncodeHardState(const HardState& state) {
   writer.add_uint64(1, state.term);
   writer.add_uint64(2, state.vote);
   writer.add_uint64(3, state.commit);
-  return ToBytes(encoded);
+  return EncodedBytes(encoded);
 }
 
-Bytes EncodeConfState(const ConfState& state) { return ToBytes(EncodeConfStateText(state)); }
+Bytes EncodeConfState(const ConfState& state) { return EncodedBytes(EncodeConfStateText(state)); }
 
-Bytes EncodeConfChange(const ConfChange& change) {
+Bytes EncodeConfChange(const ConfChange& change, WireForm form) {
   std::string encoded;
   ProtoWriter writer(encoded);
-  writer.add_uint64(1, change.id);
+  if (form == WireForm::kEtcd34 || change.id != 0) writer.add_uint64(1, change.id);
   writer.add_uint64(2, static_cast<std::uint64_t>(change.type));
   writer.add_uint64(3, change.node_id);
   AddOptionalBytes(writer, 4, change.context);
-  return ToBytes(encoded);
+  return EncodedBytes(encoded);
 }
 
 Bytes EncodeConfChangeV2(const ConfChangeV2& change) {
@@ -112,17 +112,19 @@ Bytes EncodeConfChangeV2(const ConfChangeV2& change) {
     writer.add_message(2, part);
   }
   AddOptionalBytes(writer, 3, change.context);
-  return ToBytes(encoded);
+  return EncodedBytes(encoded);
 }
 
-Bytes EncodeEntry(const Entry& entry) {
+Bytes EncodeEntry(const Entry& entry, WireForm form) {
   std::string encoded;
   ProtoWriter writer(encoded);
-  writer.add_uint64(1, static_cast<std::uint64_t>(entry.type));
+  if (form == WireForm::kEtcd34 || entry.type != EntryType::kNormal) {
+    writer.add_uint64(1, static_cast<std::uint64_t>(entry.type));
+  }
   writer.add_uint64(2, entry.term);
   writer.add_uint64(3, entry.index);
   AddOptionalBytes(writer, 4, entry.data);
-  return ToBytes(encoded);
+  return EncodedBytes(encoded);
 }
 
 Bytes EncodeSnapshot(const Snapshot& snapshot) {
@@ -130,7 +132,7 @@ Bytes EncodeSnapshot(const Snapshot& snapshot) {
   ProtoWriter writer(encoded);
   AddOptionalBytes(writer, 1, snapshot.data);
   writer.add_message(2, EncodeSnapshotMetadataText(snapshot.metadata));
-  return ToBytes(encoded);
+  return EncodedBytes(encoded);
 }
 
 Result<HardState> DecodeHardState(ByteView bytes) {
@@ -194,7 +196,7 @@ Result<ConfChange> DecodeConfChange(ByteView bytes) {
         return true;
     }
   }));
-  change.context = rescue::ToBytes(context);
+  change.context = ToBytes(context);
   return change;
 }
 
@@ -214,7 +216,7 @@ Result<ConfChangeV2> DecodeConfChangeV2(ByteView bytes) {
         return true;
     }
   }));
-  change.context = rescue::ToBytes(context);
+  change.context = ToBytes(context);
   return change;
 }
 
@@ -224,6 +226,7 @@ Result<EntryOutline> DecodeEntryOutline(ByteView bytes) {
   RETURN_IF_ERROR(ReadFields(bytes, "entry", [&](ProtoReader& field) {
     switch (field.tag()) {
       case 1:
+        outline.form = WireForm::kEtcd34;
         return TakeEnum(field, EntryType::kConfChangeV2, outline.type);
       case 2:
         return TakeUint64(field, outline.term);
@@ -244,7 +247,7 @@ Result<EntryOutline> DecodeEntryOutline(ByteView bytes) {
 Result<Entry> DecodeEntry(ByteView bytes) {
   ASSIGN_OR_RETURN(const EntryOutline outline, DecodeEntryOutline(bytes));
   const ByteView data = bytes.subspan(outline.data_offset, outline.data_size);
-  return Entry{outline.term, outline.index, outline.type, rescue::ToBytes(data)};
+  return Entry{outline.term, outline.index, outline.type, ToBytes(data)};
 }
 
 Result<Snapshot> DecodeSnapshot(ByteView bytes) {
@@ -261,7 +264,7 @@ Result<Snapshot> DecodeSnapshot(ByteView bytes) {
         return true;
     }
   }));
-  snapshot.data = rescue::ToBytes(data);
+  snapshot.data = ToBytes(data);
   return snapshot;
 }
 

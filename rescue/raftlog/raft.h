@@ -1,10 +1,10 @@
 // The values of the raft protocol that etcd keeps in its log, and their protobuf encoding.
 //
-// Encoders give exactly the bytes that etcd 3.4 to 3.7 writes (gogo-generated proto2: fields in
-// ascending number; non-optional scalars always written, also when zero; byte fields only when
-// they hold something). Source of the messages: raft/raftpb/raft.proto. Decoders accept what
-// etcd's own do: unknown fields are skipped, a known field of the wrong wire type is an error.
-// Every decoder fails with "raft-message-malformed" (kDataDamaged) and never throws.
+// Encoders give exactly the bytes that etcd writes: proto2, fields in ascending number, byte fields
+// only when they hold something; see WireForm for the rest. Source of the messages:
+// raft/raftpb/raft.proto. Decoders accept what etcd's own do: unknown fields are skipped, a known
+// field of the wrong wire type is an error. Every decoder fails with "raft-message-malformed"
+// (kDataDamaged) and never throws.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,13 @@
 #include "rescue/base/result.h"
 
 namespace rescue::raftlog {
+
+// Whether numbers that nobody set are written. Every version reads both forms as the same values.
+enum class WireForm {
+  kEtcd34,  // 3.4 to 3.6 (gogo protobuf): all numbers are always written, also when they are 0
+  kEtcd37,  // 3.7 (raft 3.7, Go protobuf): no type in normal entries, no id in a ConfChange without
+            // one
+};
 
 // raftpb.HardState. `vote` is a member ID, 0 = none; `commit` is an entry index.
 struct HardState {
@@ -104,9 +111,9 @@ struct Snapshot {
 
 Bytes EncodeHardState(const HardState& state);
 Bytes EncodeConfState(const ConfState& state);
-Bytes EncodeConfChange(const ConfChange& change);
+Bytes EncodeConfChange(const ConfChange& change, WireForm form = WireForm::kEtcd34);
 Bytes EncodeConfChangeV2(const ConfChangeV2& change);
-Bytes EncodeEntry(const Entry& entry);
+Bytes EncodeEntry(const Entry& entry, WireForm form = WireForm::kEtcd34);
 Bytes EncodeSnapshot(const Snapshot& snapshot);
 
 Result<HardState> DecodeHardState(ByteView bytes);
@@ -122,8 +129,9 @@ struct EntryOutline {
   std::uint64_t term = 0;
   std::uint64_t index = 0;
   EntryType type = EntryType::kNormal;
-  std::uint64_t data_offset = 0;  // in the encoded entry; its end when there is no data
-  std::uint64_t data_size = 0;    // bytes
+  WireForm form = WireForm::kEtcd37;  // kEtcd34 when the type is written
+  std::uint64_t data_offset = 0;      // in the encoded entry; its end when there is no data
+  std::uint64_t data_size = 0;        // bytes
 };
 Result<EntryOutline> DecodeEntryOutline(ByteView bytes);
 

@@ -68,7 +68,7 @@ Bytes EncodeMetadata(const Metadata& metadata) {
   ProtoWriter writer(encoded);
   writer.add_uint64(1, metadata.node_id);
   writer.add_uint64(2, metadata.cluster_id);
-  return ToBytes(encoded);
+  return EncodedBytes(encoded);
 }
 
 Result<Metadata> DecodeMetadata(ByteView bytes) {
@@ -95,7 +95,7 @@ Bytes EncodeSnapshotMark(const SnapshotMark& mark) {
   if (mark.conf_state) {
     writer.add_message(3, std::string(AsText(EncodeConfState(*mark.conf_state))));
   }
-  return ToBytes(encoded);
+  return EncodedBytes(encoded);
 }
 
 Result<SnapshotMark> DecodeSnapshotMark(ByteView bytes) {

@@ -48,7 +48,9 @@ std::optional<SnapName> ParseSnapName(std::string_view file_name) {
   const auto term = ParseHex16(file_name.substr(0, kHexDigits));
   const auto index = ParseHex16(file_name.substr(kHexDigits + 1, kHexDigits));
   if (!term || !index) return std::nullopt;
-  return SnapName{*term, *index};
+  const SnapName name{*term, *index};
+  if (FormatSnapName(name) != file_name) return std::nullopt;
+  return name;
 }
 
 std::string FormatSnapDatabaseName(std::uint64_t index) {
@@ -131,12 +133,12 @@ Result<SnapFile> ReadSnap(const FileView& view, std::string_view path) {
 }
 
 Bytes EncodeSnapFile(const SnapshotMetadata& metadata, const StoreMembership& store) {
-  const Bytes data = EncodeSnapshot({rescue::ToBytes(AsBytes(WriteStoreJson(store))), metadata});
+  const Bytes data = EncodeSnapshot({ToBytes(AsBytes(WriteStoreJson(store))), metadata});
   std::string encoded;
   ProtoWriter writer(encoded);
   writer.add_uint32(1, Crc32c(0, data));
   writer.add_bytes(2, ProtoView(data));
-  return ToBytes(encoded);
+  return EncodedBytes(encoded);
 }
 
 }  // namespace rescue::raftlog
