@@ -1,0 +1,127 @@
+#include "rescue/disk/mounting.h"
+
+#include <blkid/blkid.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <libmount/libmount.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+#include "rescue/base/bytes.h"
+#include "rescue/base/unique_fd.h"
+
+namespace rescue::disk {
+namespace {
+
+constexpr const char* kRuntime = "/run/etcd-rescue";
+
+// The only file system that a node puts on its state disk (Constellation:
+// image/base/mkosi.skeleton/etc/fstab). Fewer parsers in the kernel, less for a hostile disk to
+// try.
+constexpr const char* kFileSystem = "ext4";
+
+tl::unexpected<Error> MountFailed(const std::string& what, const std::string& why) {
+  return Fail(ErrorKind::kVolumeRefused, "mount-failed", fmt::format("mount {}: {}", what, why),
+              "the kernel's log (dmesg) says more; e2fsck -n on a copy shows what is damaged");
+}
+
+Status MakeFolder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
+  return FailErrno("create", path, errno);
+}
+
+struct FreeContext {
+  void operator()(libmnt_context* context) const { mnt_free_context(context); }
+};
+
+}  // namespace
+
+Result<std::string> FileSystemOn(const std::string& device) {
+  const UniqueFd fd(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return FailErrno("open", device, errno);
+  const std::unique_ptr<blkid_struct_probe, void (*)(blkid_probe)> probe(blkid_new_probe(),
+                                                                         blkid_free_probe);
+  // Only this one: libblkid gives up at the first unreadable sector, and other formats make it look
+  // at places of an integrity volume that may never have been written.
+  std::string wanted = kFileSystem;
+  char* names[] = {wanted.data(), nullptr};
+  const char* type = nullptr;
+  if (probe && blkid_probe_set_device(probe.get(), fd.get(), 0, 0) == 0 &&
+      blkid_probe_enable_superblocks(probe.get(), 1) == 0 &&
+      blkid_probe_set_superblocks_flags(probe.get(), BLKID_SUBLKS_TYPE) == 0 &&
+      blkid_probe_filter_superblocks_type(probe.get(), BLKID_FLTR_ONLYIN, names) == 0 &&
+      blkid_do_safeprobe(probe.get()) == 0 &&
+      blkid_probe_lookup_value(probe.get(), "TYPE", &type, nullptr) == 0) {
+    return std::string(type);
+  }
+  return Fail(
+      ErrorKind::kVolumeRefused, "no-file-system",
+      "look into the opened volume: there is no ext4 file system on it",
+      "do not boot the node with this disk: it would make a new file system; check that the "
+      "header belongs to this disk");
+}
+
+Result<std::string> MountPrivately(const std::string& device, const std::string& file_system,
+                                   const std::string& name, bool read_only) {
+  const std::string target = fmt::format("{}/{}", kRuntime, name);
+  RETURN_IF_ERROR(MakeFolder(kRuntime));
+  RETURN_IF_ERROR(MakeFolder(target));
+  const std::unique_ptr<libmnt_context, FreeContext> context(mnt_new_context());
+  unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME;
+  if (read_only) flags |= MS_RDONLY;
+  const bool ready = context && mnt_context_set_source(context.get(), device.c_str()) == 0 &&
+                     mnt_context_set_target(context.get(), target.c_str()) == 0 &&
+                     mnt_context_set_fstype(context.get(), file_system.c_str()) == 0 &&
+                     mnt_context_set_mflags(context.get(), flags) == 0 &&
+                     // Whatever the superblock asks for: a damaged file system must not panic us.
+                     mnt_context_set_options(context.get(), "errors=remount-ro") == 0 &&
+                     mnt_context_disable_mtab(context.get(), 1) == 0 &&
+                     mnt_context_disable_helpers(context.get(), 1) == 0;
+  int code = ready ? mnt_context_mount(context.get()) : -ENOMEM;
+  if (code == 0 && mnt_context_get_status(context.get()) == 1) return target;
+  if (ready && mnt_context_syscall_called(context.get()) == 1) {
+    code = mnt_context_get_syscall_errno(context.get());
+  }
+  (void)::rmdir(target.c_str());
+  return MountFailed(fmt::format("the volume's {}", file_system), std::strerror(std::abs(code)));
+}
+
+Status Flush(const std::string& mount_point) {
+  const UniqueFd fd(::open(mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd && ::syncfs(fd.get()) == 0) return {};
+  return Fail(
+      ErrorKind::kOther, "flush-failed",
+      fmt::format("flush {}: {}", mount_point, std::strerror(errno)),
+      "the disk may have lost the last writes: check the kernel's log, then run verify again");
+}
+
+Status Unmount(const std::string& mount_point) {
+  if (::umount2(mount_point.c_str(), UMOUNT_NOFOLLOW) != 0) {
+    return Fail(ErrorKind::kOther, "not-sealed",
+                fmt::format("unmount {}: {}", mount_point, std::strerror(errno)),
+                fmt::format("see who uses it (fuser -vm {}), then umount it", mount_point));
+  }
+  if (::rmdir(mount_point.c_str()) != 0) return FailErrno("remove", mount_point, errno);
+  return {};
+}
+
+Result<bool> IsMounted(const std::string& mount_point) {
+  std::ifstream file("/proc/self/mountinfo");
+  if (!file) return FailErrno("read", "/proc/self/mountinfo", errno);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string word;
+    for (int i = 0; i < 5; ++i) words >> word;
+    if (word == mount_point) return true;
+  }
+  return false;
+}
+
+}  // namespace rescue::disk

@@ -1,0 +1,26 @@
+// Mounting the volume's file system in a private place.
+#pragma once
+
+#include <string>
+
+#include "rescue/base/result.h"
+
+namespace rescue::disk {
+
+// The file system on a device: "ext4". Errors: kVolumeRefused "no-file-system" (none, or one that a
+// state disk does not have).
+Result<std::string> FileSystemOn(const std::string& device);
+
+// Creates /run/etcd-rescue/`name` (0700) and mounts there with nosuid, nodev, noexec, noatime. A
+// dirty journal is replayed by the kernel, also with `read_only`. Errors: kVolumeRefused
+// "mount-failed".
+Result<std::string> MountPrivately(const std::string& device, const std::string& file_system,
+                                   const std::string& name, bool read_only);
+// Flushes what was written there. Errors: kOther "flush-failed".
+Status Flush(const std::string& mount_point);
+// Unmounts and removes the folder. Errors: kOther "not-sealed".
+Status Unmount(const std::string& mount_point);
+// Whether anything is mounted there, as the kernel says.
+Result<bool> IsMounted(const std::string& mount_point);
+
+}  // namespace rescue::disk
