@@ -43,3 +43,16 @@ swtpm
 swtpm-tools
 PACKAGES
 }
+
+# State disks are made and read inside User-Mode Linux; etcd itself is fetched and unpacked beside.
+image_packages_demo() {
+  cat <<'PACKAGES'
+busybox-static
+cryptsetup-bin
+dmsetup
+e2fsprogs
+python3
+tar
+user-mode-linux
+PACKAGES
+}
