@@ -82,8 +82,10 @@ Status RemoveDirectory(FileSystem& files, std::string_view directory) {
   if (!entries.empty() || directory.empty()) return {};
   const std::string parent = ParentPath(directory);
   ASSIGN_OR_RETURN(const FileStatus before, files.Stat(parent));
-  RETURN_IF_ERROR(files.Remove(directory));
+  // Also after a failure: it may have been removed all the same.
+  const auto removed = files.Remove(directory);
   RETURN_IF_ERROR(files.SetModified(parent, before.modified));
+  RETURN_IF_ERROR(removed);
   return files.SyncDirectory(parent);
 }
 

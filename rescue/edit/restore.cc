@@ -24,7 +24,7 @@ tl::unexpected<Error> NotRestored(std::string_view path, std::string_view reason
               "the journal is kept: look at the disk, then run undo again");
 }
 
-std::string_view Shown(const std::string& path) { return path.empty() ? "." : path; }
+std::string_view Shown(std::string_view path) { return path.empty() ? "." : path; }
 
 // --- before anything is written
 
