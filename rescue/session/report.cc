@@ -143,7 +143,7 @@ void DescribeLog(const etcd::Findings& findings, Lines& lines) {
   if (findings.log_error) lines.Add("log", "{}", findings.log_error->message);
   if (!findings.log) return;
   const raftlog::Log& log = *findings.log;
-  lines.Add("log", "{} segments, entries {} to {}, committed up to {}, term {}; tail {}",
+  lines.Add("log", "segments: {}, entries {} to {}, committed up to {}, term {}; tail {}",
             log.segments.size(), log.entries.empty() ? 0 : log.entries.front().index,
             log.last_index(), findings.CommitIndex(), log.last_term(), etcd::Name(log.tail.kind));
   if (log.tail.kind != raftlog::TailKind::kClean) {
@@ -205,9 +205,11 @@ void DescribePlan(const Outcome& outcome, Lines& lines) {
 void DescribeResult(const Outcome& outcome, Lines& lines) {
   lines.Gap();
   if (outcome.verdict && outcome.verdict->leads_alone) {
-    lines.Add(outcome.applied ? "verified" : "outlook", "{}{} leads alone as {}",
-              etcd::Name(outcome.verdict->state.rule), outcome.applied ? "" : " would start and",
-              Hex16(outcome.verdict->self));
+    // Without an apply after it, a verdict is about a plan; without a plan, about what is there.
+    const bool about_plan = outcome.plan && !outcome.applied;
+    lines.Add(about_plan ? "outlook" : "verified", "{} would start and lead alone as {}{}",
+              etcd::Name(outcome.verdict->state.rule), Hex16(outcome.verdict->self),
+              about_plan && !outcome.plan->nothing_to_do() ? " after this plan" : "");
   }
   if (outcome.applied) {
     lines.Add("written", "{} into the data directory, {} of journal",
@@ -216,7 +218,7 @@ void DescribeResult(const Outcome& outcome, Lines& lines) {
     lines.List("next", outcome.plan->next_steps);
   }
   if (outcome.undone) {
-    lines.Add("undone", "journal {}: {} edits taken back", outcome.undone->journal_name,
+    lines.Add("undone", "journal {}, edits taken back: {}", outcome.undone->journal_name,
               outcome.undone->edits_undone);
   }
 }

@@ -19,7 +19,7 @@ std::string PlanText(const etcd::Plan& plan) {
   if (plan.nothing_to_do()) return "nothing to do: the survivor already is the only member";
   std::uint64_t bytes = 0;
   for (const auto& edit : plan.edits) bytes += edit::BytesWritten(edit);
-  return fmt::format("{}: {} members removed, {} edits, {}", etcd::Name(plan.strategy),
+  return fmt::format("{}: members removed: {}, edits: {}, {}", etcd::Name(plan.strategy),
                      plan.removed.size(), plan.edits.size(), FormatSize(bytes));
 }
 
@@ -89,7 +89,7 @@ Result<etcd::BootVerdict> VerifyData(const Context& context, const Target& targe
 Status VerifyStage(const Context& context, const Target& target, bool check_backend) {
   StageScope stage = context.Begin(Stage::kVerify);
   STAGE_ASSIGN(stage, auto verdict, VerifyData(context, target, check_backend));
-  stage.Succeed(fmt::format("member {} leads alone; entries up to {} are committed",
+  stage.Succeed(fmt::format("member {} would lead alone; entries up to {} are committed",
                             Hex16(verdict.self), verdict.state.replayed_to));
   context.outcome.verdict = std::move(verdict);
   return {};
@@ -106,7 +106,7 @@ Status UndoStage(const Context& context, const Target& target) {
   STAGE_ASSIGN(stage, auto undone,
                edit::Undo(*target.data, *target.journal.files, target.journal.directory));
   RemoveReport(target, undone.journal_name);
-  stage.Succeed(fmt::format("{} edits taken back, every touched file is as it was before",
+  stage.Succeed(fmt::format("edits taken back: {}; every touched file is as it was before",
                             undone.edits_undone));
   context.outcome.undone = std::move(undone);
   return {};

@@ -1,0 +1,67 @@
+#include "rescue/session/job.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "tests/support/fixtures.h"
+
+namespace rescue::session {
+namespace {
+
+constexpr std::string_view kWhole = R"({
+  "version": 1, "strategy": "force-new-cluster", "accept-cut-tail": true,
+  "disk": {"luks-uuid": "78587C41-ed99-4337-8022-dc28be882f72"},
+  "consent": {"luks-uuid": "78587C41-ED99-4337-8022-dc28be882f72"},
+  "secret": {"from": "credential"}})";
+
+TEST_CASE("AWholeJobIsRead") {
+  const auto job = ParseJob(kWhole);
+  REQUIRE(job);
+  CHECK(job->accept_cut_tail);
+  CHECK(job->disk == "UUID=78587c41-ed99-4337-8022-dc28be882f72");
+  CHECK(job->consent_luks_uuid == "78587c41-ed99-4337-8022-dc28be882f72");
+}
+
+TEST_CASE("AShortJobFindsTheDiskItself") {
+  const auto job = ParseJob(R"({"version":1,"consent":{"luks-uuid":"abc"}})");
+  REQUIRE(job);
+  CHECK(job->disk.empty());
+  CHECK(job->strategy == etcd::Strategy::kForceNewCluster);
+}
+
+TEST_CASE("WhatIsNotUnderstoodIsRefused") {
+  const std::string_view bad[] = {
+      "",
+      "[]",
+      "{",
+      R"({"version":2,"consent":{"luks-uuid":"a"}})",
+      R"({"consent":{"luks-uuid":"a"}})",
+      R"({"version":1})",
+      R"({"version":1,"consent":{}})",
+      R"({"version":1,"consent":{"luks-uuid":""}})",
+      R"({"version":1,"consent":{"luks-uuid":"a"},"strategie":"force-new-cluster"})",
+      R"({"version":1,"consent":{"luks-uuid":"a","extra":1}})",
+      R"({"version":1,"consent":{"luks-uuid":"a"},"strategy":"pray"})",
+      R"({"version":1,"consent":{"luks-uuid":"a"},"secret":{"from":"thin air"}})",
+      R"({"version":1,"consent":{"luks-uuid":"a"},"secret":"hunter2"})",
+      R"({"version":1,"consent":{"luks-uuid":"a"},"disk":{"luks-uuid":"a","path":"/dev/vdb"}})",
+      R"({"version":1,"consent":{"luks-uuid":"a"},"accept-cut-tail":"yes"})",
+  };
+  for (const auto text : bad) {
+    INFO(text);
+    const auto job = ParseJob(text);
+    REQUIRE_FALSE(job);
+    CHECK(job.error().kind == ErrorKind::kUsage);
+    CHECK_FALSE(job.error().message.empty());
+  }
+}
+
+TEST_CASE("JobsSurviveTruncationAndMutation") {
+  int read = 0;
+  const auto decode = [&](ByteView bytes) { read += ParseJob(AsText(bytes)).has_value() ? 1 : 0; };
+  testing::ForEveryTruncation(AsBytes(kWhole), decode);
+  testing::ForRandomMutations(AsBytes(kWhole), 3, 10000, decode);
+  CHECK(read > 0);
+}
+
+}  // namespace
+}  // namespace rescue::session
