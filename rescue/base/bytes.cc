@@ -61,9 +61,9 @@ std::string ToBase64(ByteView bytes) {
 }
 
 std::optional<Bytes> ParseBase64(std::string_view text) {
-  while (!text.empty() && text.back() == '=') {
-    const std::size_t padding_only_at = text.size() - 1;
-    text = text.substr(0, padding_only_at);
+  if (text.ends_with('=')) {
+    if (text.size() % 4 != 0) return std::nullopt;
+    text.remove_suffix(text.ends_with("==") ? 2 : 1);
   }
   if (text.size() % 4 == 1) return std::nullopt;
   for (char c : text) {

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::uint32_t kPermissionBits = 07777;
 constexpr TimeNs kNsPerSecond = 1'000'000'000;
+constexpr std::string_view kSelinuxLabel = "security.selinux";
 
 tl::unexpected<Error> Errno(std::string_view operation, std::string_view path) {
   return FailErrno(operation, path.empty() ? "." : Printable(path), errno);
@@ -107,9 +108,10 @@ Status SetXattrs(int path_fd, const std::map<std::string, Bytes>& wanted, std::s
   ASSIGN_OR_RETURN(const auto present, ReadXattrs(path_fd, FileType::kRegular, path));
   const std::string name = fmt::format("/proc/self/fd/{}", path_fd);
   for (const auto& [key, value] : present) {
-    if (!wanted.contains(key) && ::removexattr(name.c_str(), key.c_str()) != 0) {
-      return Errno("remove extended attribute of", path);
-    }
+    if (wanted.contains(key) || ::removexattr(name.c_str(), key.c_str()) == 0) continue;
+    // Where SELinux is active, the kernel labels every new file and lets nobody take a label away.
+    if (key == kSelinuxLabel && (errno == EACCES || errno == EPERM)) continue;
+    return Errno("remove extended attribute of", path);
   }
   for (const auto& [key, value] : wanted) {
     const auto it = present.find(key);
@@ -241,10 +243,9 @@ Status RealFileSystem::WriteAt(std::string_view path, std::uint64_t offset, Byte
   while (done < bytes.size()) {
     const ssize_t put = ::pwrite(fd.get(), bytes.data() + done, bytes.size() - done,
                                  static_cast<off_t>(offset + done));
-    if (put < 0) {
-      if (errno == EINTR) continue;
-      return Errno("write", path);
-    }
+    if (put < 0 && errno == EINTR) continue;
+    if (put == 0) errno = EIO;  // no progress would mean no end
+    if (put <= 0) return Errno("write", path);
     done += static_cast<std::size_t>(put);
   }
   return {};

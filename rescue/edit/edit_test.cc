@@ -25,7 +25,8 @@ TEST_CASE("Describes every edit in one line for people") {
   CHECK(odd == "remove a\\x0ab");
   const std::string path =
       "member/wal/0000000000000000-0000000000000000-0000000000000000-0000000000000000.wal";
-  CHECK(Describe(Remove{path}) == "remove member/wal/0000000000000000-...0000000-0000000000000000.wal");
+  CHECK(Describe(Remove{path}) ==
+        "remove member/wal/0000000000000000-...0000000-0000000000000000.wal");
 }
 
 TEST_CASE("Counts the bytes that go into the data directory") {

@@ -31,6 +31,7 @@ class MemoryFileSystem final : public FileSystem {
  public:
   MemoryFileSystem();
   ~MemoryFileSystem() override;
+  MemoryFileSystem(const MemoryFileSystem&) = default;
 
   // Everything so far becomes durable.
   void SyncAll();
