@@ -37,10 +37,10 @@ class Talk:
 class Demo:
     """State that the steps hand on."""
 
-    def __init__(self, options, work, secret_dir):
+    def __init__(self, options, work):
         self.etcd, self.etcdctl, self.keys = options.etcd, options.etcdctl, options.keys
         self.work = work
-        self.secret_file = os.path.join(secret_dir, "master-secret.json")
+        self.secret_file = self.path("secret/master-secret.json")
         self.talk = Talk(self.path("demo.log"))
         self.times = []
         self.expected = None
@@ -196,8 +196,10 @@ def main():
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     work = tempfile.mkdtemp(prefix="etcd-rescue-demo-", dir="/var/tmp")
-    secret_dir = vm.private_directory()
-    demo = Demo(options, work, secret_dir)
+    # Not in /dev/shm or /run: User-Mode Linux, which makes the disk, has its own there.
+    os.mkdir(os.path.join(work, "secret"))
+    disaster.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", os.path.join(work, "secret")])
+    demo = Demo(options, work)
     status = 1
     try:
         play(demo, since)
@@ -209,9 +211,11 @@ def main():
         demo.talk.line(f"\nVERDICT: FAILED: {error}")
     finally:
         if options.keep:
-            print(f"kept: disk, logs and copies in {work}, the secret in {secret_dir}")
-        else:
-            shutil.rmtree(secret_dir, ignore_errors=True)
+            if os.path.exists(demo.secret_file):
+                shutil.copy(demo.secret_file, demo.path("master-secret.json"))  # keeps 0600
+            print(f"kept: state.img, its master-secret.json, logs and copies in {work}")
+        disaster.run(["umount", os.path.join(work, "secret")])
+        if not options.keep:
             shutil.rmtree(work, ignore_errors=True)
     return status
 

@@ -33,6 +33,9 @@ ESCAPES = re.compile(rb"\x1b(?:\][^\x07\x1b]*(?:\x07|\x1b\\)|\[[0-9;?=!>]*[A-Za-
 # An escape sequence that the next bytes will complete.
 UNFINISHED_ESCAPE = re.compile(rb"\x1b[^A-Za-z\x07]{0,40}$")
 
+# VGA text mode: a character and an attribute byte for each cell.
+TEXT_SCREEN, SCREEN_COLUMNS, SCREEN_ROWS = 0xB8000, 80, 25
+
 PR_SET_PDEATHSIG = 1
 KVM_PATIENCE_SECONDS = 5
 
@@ -183,6 +186,14 @@ class Vm:
     def is_running(self):
         """What QEMU says, not what the console looks like."""
         return self._qemu.poll() is None and self.command("query-status")["running"]
+
+    def screen(self):
+        """The lines on the machine's screen while it is in text mode (direct boot: no firmware framebuffer)."""
+        cells = os.path.join(self._scratch, "screen")
+        self.command("pmemsave", val=TEXT_SCREEN, size=SCREEN_COLUMNS * SCREEN_ROWS * 2, filename=cells)
+        with open(cells, "rb") as file:
+            text = file.read()[::2].decode("cp437")
+        return [text[start:start + SCREEN_COLUMNS].rstrip() for start in range(0, len(text), SCREEN_COLUMNS)]
 
     def command(self, name, **arguments):
         """A QMP command's return value."""
