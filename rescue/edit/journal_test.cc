@@ -191,6 +191,21 @@ TEST_CASE("A journal comes back as it was written") {
   CHECK(*DecodeAfter(EncodeAfter(*journal.after)) == *journal.after);
 }
 
+TEST_CASE("The worked example in FORMAT.md is what Apply writes") {
+  MemoryFileSystem files;
+  Attributes own;
+  own.uid = 998;
+  own.gid = 997;
+  files.AddFile("log", AsBytes("AAAABBBB"), own);
+  REQUIRE(files.SetModified("log", 1'700'000'000'000'000'000));
+  REQUIRE(Apply(files, files, "j", {WriteRange{"log", 4, testing::Text("xy")}}, "example"));
+  const auto journal = ReadWhole(files, "j/0001.journal", 1'000);
+  REQUIRE(journal);
+  CHECK(journal->size() == 686);
+  CHECK(ToHex(Sha256(*journal)) ==
+        "6431b05932a36d87bc829db8499ad86b22d32e97c5f16253d2ef567a86071de3");
+}
+
 TEST_CASE("Names that are not text survive the journal") {
   JournalPlan plan = SoundPlan();
   const std::string odd = "member/\xff\"\n";
