@@ -22,11 +22,11 @@ def show(text):
 
 
 def main():
-    started, ended, counts, in_summary = {}, {}, {}, False
-    for line in sys.stdin:
+    began, started, ended, counts, in_summary = time.monotonic(), {}, {}, {}, False
+    for line in iter(sys.stdin.readline, ""):
         start = re.match(r"\s*Start\s+\d+: (.*)", line)
         if start:
-            started.setdefault(tier_of(start.group(1)), time.monotonic())
+            started.setdefault(tier_of(start.group(1)), time.monotonic() if started else began)
             continue
         result = re.match(r"\s*\d+/\d+ Test +#\d+: (.*)", line)
         if result:
