@@ -23,6 +23,8 @@ extern "C" void RememberComplaint(int level, const char* /*file*/, int /*line*/,
   char text[512];
   va_list arguments;
   va_start(arguments, format);
+  // clang-tidy 14 does not know va_start in this position.
+  // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized)
   (void)std::vsnprintf(text, sizeof(text), format, arguments);
   va_end(arguments);
   last_complaint = text;

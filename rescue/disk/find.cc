@@ -94,7 +94,7 @@ void LookInside(int fd, FoundDisk& disk) {
     disk.why = "it cannot be read: " + bytes.error().message;
     return;
   }
-  const auto header = ParseHeader(*bytes);
+  const auto header = ParseMetadata(*bytes);
   if (header) {
     disk.content = "LUKS2";
     disk.luks_uuid = header->uuid;

@@ -194,7 +194,7 @@ Status ReadFromStart(int fd, const std::string& device, Bytes& into, std::uint64
 
 }  // namespace
 
-Result<Header> ParseHeader(ByteView area) {
+Result<Header> ParseMetadata(ByteView area) {
   const Found primary = LookAt(area, 0, kPrimaryMagic);
   const Found secondary = LookForSecondary(area, primary);
   if (!primary.copy && !secondary.copy) return NeitherCopy(area, primary, secondary);
@@ -213,6 +213,11 @@ Result<Header> ParseHeader(ByteView area) {
   header.metadata_size = binary.metadata_size;
   ASSIGN_OR_RETURN(header.json, JsonText(chosen));
   RETURN_IF_ERROR(DecodeMetadata(header.json, header));
+  return header;
+}
+
+Result<Header> ParseHeader(ByteView area) {
+  ASSIGN_OR_RETURN(Header header, ParseMetadata(area));
   header.area = ToBytes(area);
   header.area_digest = Sha256(area);
   return header;
@@ -223,7 +228,7 @@ Result<Header> ReadHeader(const std::string& device) {
   if (!fd) return FailErrno("open", device, errno);
   Bytes area;
   RETURN_IF_ERROR(ReadFromStart(fd.get(), device, area, kMetadataReach));
-  auto header = ParseHeader(area);
+  auto header = ParseMetadata(area);
   if (!header) return Fail(header.error().Within(device));
   if (header->key_slots_size > kMaxKeySlotsSize) {
     return Refuse("header-bounds",

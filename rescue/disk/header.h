@@ -125,7 +125,7 @@ struct Header {
 // warning.
 Result<Header> ReadHeader(const std::string& device);
 
-// The same from the first bytes of a device, for tests and for find: `area` may be shorter than the
+// The same from the first bytes of a device: `area` may be shorter than the
 // whole header area as long as the metadata of one copy is in it.
 Result<Header> ParseHeader(ByteView area);
 

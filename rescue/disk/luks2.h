@@ -57,6 +57,9 @@ inline constexpr std::string_view kStateTokenType = "constellation-state-disk";
 // Sets boot_safe and its reason, and the warnings that follow from the tokens.
 void JudgeBoot(Header& header);
 
+// ParseHeader without area and area_digest: nothing is copied, and only the metadata is hashed.
+Result<Header> ParseMetadata(ByteView area);
+
 // Fills everything of `header` that comes from the JSON text, and what follows from it for the
 // node's boot. Errors: "header-json".
 Status DecodeMetadata(std::string_view json, Header& header);

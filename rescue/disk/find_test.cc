@@ -1,0 +1,206 @@
+#include "rescue/disk/find.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <filesystem>
+
+#include "rescue/base/units.h"
+#include "rescue/disk/find_in.h"
+#include "tests/support/fixtures.h"
+
+namespace rescue::disk {
+namespace {
+
+namespace fs = std::filesystem;
+using Catch::Matchers::ContainsSubstring;
+using rescue::testing::FixturePath;
+using rescue::testing::ReadFileBytes;
+using rescue::testing::TemporaryDirectory;
+using rescue::testing::WriteFileBytes;
+
+constexpr std::string_view kUuid = "d0fd6f46-c830-42a9-a4eb-e46e6c70e036";
+
+// A machine made of folders: files stand in for its block devices.
+struct Machine {
+  TemporaryDirectory directory;
+  SystemPaths system;
+
+  Machine() {
+    const fs::path root = directory.path();
+    system.class_block = root / "class";
+    system.dev = root / "dev";
+    system.mountinfo = root / "mountinfo";
+    system.swaps = root / "swaps";
+    fs::create_directories(system.class_block);
+    fs::create_directories(system.dev);
+  }
+
+  fs::path Add(const std::string& name, const Bytes& content) const {
+    fs::create_directories(fs::path(system.class_block) / name / "device");
+    fs::path path = fs::path(system.dev) / name;
+    WriteFileBytes(path, content);
+    return path;
+  }
+
+  void Set(const std::string& name, const std::string& value) const {
+    WriteFileBytes(fs::path(system.class_block) / name, AsBytes(value));
+  }
+};
+
+Bytes StateDisk() {
+  Bytes disk = ReadFileBytes(FixturePath("disk/luks2-header.bin"));
+  disk.resize(kMiB);
+  return disk;
+}
+
+FoundDisk Candidate(const std::string& path, bool token) {
+  FoundDisk disk;
+  disk.path = path;
+  disk.is_candidate = true;
+  disk.has_state_token = token;
+  return disk;
+}
+
+TEST_CASE("FindsTheStateDiskByItsContent") {
+  const Machine machine;
+  machine.Add("vda", Bytes(kMiB));
+  machine.Add("vdb", StateDisk());
+  machine.Set("vdb/device/model", "QEMU HARDDISK   \n");
+  machine.Set("vdb/serial", "ABC123\n");
+  const auto disks = FindDisksIn(machine.system);
+  REQUIRE(disks);
+  REQUIRE(disks->size() == 2);
+  CHECK_FALSE(disks->at(0).is_candidate);
+  CHECK_FALSE(disks->at(0).why.empty());
+  const FoundDisk& state = disks->at(1);
+  CHECK(state.is_candidate);
+  CHECK(state.has_state_token);
+  CHECK(state.content == "LUKS2");
+  CHECK(state.luks_uuid == kUuid);
+  CHECK(state.model == "QEMU HARDDISK");
+  CHECK(state.serial == "ABC123");
+  CHECK(state.size == kMiB);
+  const auto chosen = ChooseDisk(*disks);
+  REQUIRE(chosen);
+  CHECK(*chosen == state);
+}
+
+TEST_CASE("PassesOverDevicesThatNobodyAttached") {
+  const Machine machine;
+  for (const char* name : {"loop0", "dm-0", "ram1", "zram0", "sr0", "fd0"}) {
+    machine.Add(name, StateDisk());
+  }
+  const auto disks = FindDisksIn(machine.system);
+  REQUIRE(disks);
+  CHECK(disks->empty());
+}
+
+TEST_CASE("ADiskWithPartitionsIsItsPartitions") {
+  const Machine machine;
+  machine.Add("sda", StateDisk());
+  fs::create_directories(fs::path(machine.system.class_block) / "sda/sda1");
+  machine.Set("sda/sda1/partition", "1\n");
+  machine.Add("sda1", StateDisk());
+  const auto disks = FindDisksIn(machine.system);
+  REQUIRE(disks);
+  REQUIRE(disks->size() == 1);
+  CHECK_THAT(disks->at(0).path, ContainsSubstring("sda1"));
+}
+
+TEST_CASE("FindingChangesNothing") {
+  const Machine machine;
+  Bytes broken = StateDisk();
+  broken[5000] ^= std::byte{1};  // the first copy: libcryptsetup would repair it
+  const fs::path path = machine.Add("vdb", broken);
+  const auto disks = FindDisksIn(machine.system);
+  REQUIRE(disks);
+  CHECK(disks->at(0).is_candidate);
+  CHECK(ReadFileBytes(path) == broken);
+}
+
+TEST_CASE("OtherContentIsNamed") {
+  const Machine machine;
+  Bytes luks1(kMiB);
+  std::copy_n(StateDisk().begin(), 6, luks1.begin());
+  luks1[7] = std::byte{1};
+  machine.Add("vda", luks1);
+  Bytes damaged = StateDisk();
+  damaged[5000] ^= std::byte{1};
+  damaged[5000 + 16384] ^= std::byte{1};
+  machine.Add("vdb", damaged);
+  Bytes swap(kMiB);
+  const std::string_view magic = "SWAPSPACE2";
+  std::copy_n(AsBytes(magic).begin(), magic.size(), swap.begin() + 4086);
+  swap[1024] = std::byte{1};    // version
+  swap[1028] = std::byte{200};  // last page
+  machine.Add("vdc", swap);
+  const auto disks = FindDisksIn(machine.system);
+  REQUIRE(disks);
+  REQUIRE(disks->size() == 3);
+  for (const FoundDisk& disk : *disks) CHECK_FALSE(disk.is_candidate);
+  CHECK(disks->at(0).content == "LUKS1");
+  CHECK_THAT(disks->at(1).why, ContainsSubstring("both copies are damaged"));
+  CHECK(disks->at(2).content == "swap");
+  const auto chosen = ChooseDisk(*disks);
+  REQUIRE_FALSE(chosen);
+  CHECK(chosen.error().code == "no-state-disk");
+  CHECK(chosen.error().kind == ErrorKind::kNoStateDisk);
+  CHECK_THAT(chosen.error().message, ContainsSubstring("LUKS1") && ContainsSubstring("vdc"));
+}
+
+TEST_CASE("TwoCandidatesAreNotChosenFrom") {
+  const auto chosen = ChooseDisk({Candidate("/dev/a", true), Candidate("/dev/b", true)});
+  REQUIRE_FALSE(chosen);
+  CHECK(chosen.error().kind == ErrorKind::kNoStateDisk);
+  CHECK(chosen.error().code == "several-state-disks");
+  CHECK_THAT(chosen.error().message, ContainsSubstring("/dev/a") && ContainsSubstring("/dev/b"));
+}
+
+TEST_CASE("TheTokenGoesBeforeOtherLuks2Disks") {
+  const auto chosen = ChooseDisk({Candidate("/dev/a", false), Candidate("/dev/b", true)});
+  REQUIRE(chosen);
+  CHECK(chosen->path == "/dev/b");
+  const auto lone = ChooseDisk({Candidate("/dev/a", false)});
+  REQUIRE(lone);
+  CHECK_FALSE(ChooseDisk({Candidate("/dev/a", false), Candidate("/dev/b", false)}));
+}
+
+TEST_CASE("NoDisksAtAllIsSaidSo") {
+  const auto chosen = ChooseDisk({});
+  REQUIRE_FALSE(chosen);
+  CHECK(chosen.error().code == "no-state-disk");
+}
+
+TEST_CASE("ADiskIsNamedByPathOrUuid") {
+  const Machine machine;
+  const fs::path path = machine.Add("vdb", StateDisk());
+  std::string upper(kUuid);
+  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const std::string& selector :
+       {path.string(), std::string(kUuid), "UUID=" + std::string(kUuid), "UUID=" + upper}) {
+    CAPTURE(selector);
+    const auto disk = ExamineDiskIn(selector, machine.system);
+    REQUIRE(disk);
+    CHECK(disk->luks_uuid == kUuid);
+  }
+  for (const std::string& selector :
+       {std::string("/no/such/disk"), std::string("UUID=d0fd6f46"), machine.system.dev}) {
+    CAPTURE(selector);
+    const auto disk = ExamineDiskIn(selector, machine.system);
+    REQUIRE_FALSE(disk);
+    CHECK(disk.error().kind == ErrorKind::kNoStateDisk);
+    CHECK(disk.error().code == "no-such-disk");
+  }
+}
+
+TEST_CASE("ACopyOfTheDiskMakesItsUuidAmbiguous") {
+  const Machine machine;
+  machine.Add("vdb", StateDisk());
+  machine.Add("vdc", StateDisk());
+  const auto disk = ExamineDiskIn("UUID=" + std::string(kUuid), machine.system);
+  REQUIRE_FALSE(disk);
+  CHECK(disk.error().code == "several-state-disks");
+}
+
+}  // namespace
+}  // namespace rescue::disk
