@@ -8,6 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 
+import simple_fixture  # noqa: E402
 from etcdlab import folder, process  # noqa: E402
 from etcdlab.process import LabError  # noqa: E402
 from etcdlab.rescue import Rescue  # noqa: E402
@@ -46,10 +47,15 @@ class Kill:
         return arguments
 
 
-def shared_fixtures(folder_path):
-    """Folders of the larger fixtures beside the repository, when they are there."""
-    root = os.path.join(folder_path, "survivors")
-    return sorted(os.path.join(root, x) for x in os.listdir(root)) if os.path.isdir(root) else []
+def shared_fixtures(root):
+    """{name: folder or description file} of the larger fixtures beside the repository, when they are there."""
+    found = {}
+    for kind, ending in (("survivors", ""), ("survivors-basic", ".json")):
+        path = os.path.join(root, kind)
+        for name in sorted(os.listdir(path)) if os.path.isdir(path) else ():
+            if name.endswith(ending):
+                found[name[:len(name) - len(ending)]] = os.path.join(path, name)
+    return found
 
 
 class Bench:
@@ -230,14 +236,16 @@ def has_acks(expected_path):
 
 def fixture_case(bench, fixture):
     """A survivor of the shared fixtures; 3.6 and 3.7 have no package, there our own verify must do."""
-    subprocess.run(["tar", "-xJf", os.path.join(fixture, "data.tar.xz"), "-C", bench.work], check=True)
+    survivor = os.path.join(make(bench.path("given")), "etcd")
     expected_path = os.path.join(fixture, "expected.json")
+    if os.path.isdir(fixture):
+        subprocess.run(["tar", "-xJf", os.path.join(fixture, "data.tar.xz"), "-C", os.path.dirname(survivor)], check=True)
+    else:
+        expected_path = bench.path("expected.json")
+        simple_fixture.unpack(fixture, survivor, expected_path)
     with open(expected_path) as text:
         expected = json.load(text)
     version = expected["etcd"] if expected["etcd"] in SUITES else None
-    os.makedirs(bench.path("given"))
-    survivor = bench.path("given", "etcd")
-    os.rename(bench.path("etcd"), survivor)
     result = rescue_and_judge(bench, survivor, expected_path, version, "learner")
     result.update(version=expected["etcd"], role=expected["killed_as"], kind="fixture",
                   acked=expected.get("acked_writes"))

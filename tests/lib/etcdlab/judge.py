@@ -45,8 +45,7 @@ class Judge:
     def check_flags(self):
         """The point is that the node's own manifest needs no change."""
         members = flag_value(self.flags, "initial-cluster") or ""
-        self.expect(members.count("=") >= len(self.expected["members"]),
-                    "the old flags do not name the old members: this checks nothing")
+        self.expect(members.count("=") > 1, "the old flags do not name the old members: this checks nothing")
 
     def check_membership(self):
         name = self.expected["survivor"]["name"]
@@ -181,6 +180,8 @@ class Judge:
         started = time.monotonic()
         joiner.start()
         try:
+            # Not by a linearizable read: one that is asked for too early is lost and blocks those after it for 7 s.
+            joiner.wait_ready(READY_SECONDS, lambda client: int(client.status().get("leader", 0)) != 0)
             if learner:
                 # Refused until the learner has caught up.
                 self._repeat("member promote", lambda: self.client.member_promote(added))

@@ -108,8 +108,8 @@ class Etcd:
                 cwd=os.path.dirname(os.path.abspath(self.log_path)))
         _running.append(self)
 
-    def wait_ready(self, seconds):
-        """Until /health is true, which takes a leader and a linearizable read; returns the seconds it took."""
+    def wait_ready(self, seconds, serves=EtcdClient.health):
+        """Until serves(client) is true; /health takes a leader and a linearizable read. Returns the seconds it took."""
         started = time.monotonic()
         client = EtcdClient(self.endpoint, timeout=1)
         try:
@@ -118,7 +118,7 @@ class Etcd:
                     raise LabError("etcd ended with status %s instead of serving: %s"
                                    % (self.process.returncode, self.complaint()))
                 try:
-                    if client.health():
+                    if serves(client):
                         return time.monotonic() - started
                 except (OSError, EtcdError):
                     pass
