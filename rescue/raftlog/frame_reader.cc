@@ -179,6 +179,9 @@ Result<RecordsBehind> FindRecordsBehind(FrameReader& reader, std::uint64_t from,
                                         std::uint64_t max_record_bytes) {
   RecordsBehind behind;
   std::uint64_t offset = (from + 7) / 8 * 8;
+  // Every frame that is one is looked at once. A hostile file can make frames of any length seem to
+  // start at every place, and each would be fetched: that must not take the square of the size.
+  std::uint64_t budget = 4 * (reader.file_size() - std::min(from, reader.file_size())) + 64 * kMiB;
   while (offset < end) {
     ASSIGN_OR_RETURN(const ByteView start, reader.Peek(offset, kLengthWordBytes + 2));
     if (start.size() < kLengthWordBytes + 2) break;
@@ -190,6 +193,11 @@ Result<RecordsBehind> FindRecordsBehind(FrameReader& reader, std::uint64_t from,
                            size.record <= max_record_bytes &&
                            size.frame() <= reader.file_size() - offset;
     if (plausible) {
+      if (size.frame() > budget) {
+        behind.gave_up = true;
+        break;
+      }
+      budget -= size.frame();
       ASSIGN_OR_RETURN(const Frame frame, reader.Read(offset, max_record_bytes));
       if (CountIfCanonical(frame, behind)) {
         offset += frame.size.frame();

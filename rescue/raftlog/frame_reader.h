@@ -54,6 +54,7 @@ struct RecordsBehind {
   std::uint64_t count = 0;
   std::uint64_t first_index = 0;  // of the entries among them, 0 = none
   std::uint64_t last_index = 0;
+  bool gave_up = false;  // too many places that only look like frames: no file of etcd's
 };
 // Looks for frames between `from` and `end` that are exactly what etcd writes: length word,
 // padding, record fields and payload all canonical. Such frames start at multiples of 8, because

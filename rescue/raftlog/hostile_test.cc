@@ -140,5 +140,22 @@ TEST_CASE("DamagedLogsWithRightChecksumsAreReadWithoutHarm") {
   CHECK(outcomes.damaged > 1000);
 }
 
+TEST_CASE("FramesThatSeemToStartEverywhereDoNotTakeForever") {
+  // Each 16 bytes look like a frame of 2 MiB: fetching each of them would mean two terabytes.
+  constexpr std::size_t kFileBytes = std::size_t{16} << 20;
+  Bytes segment = ShortSample("e3614-learner");
+  segment.resize(segment.size() / 16 * 16);
+  while (segment.size() < kFileBytes) {
+    const ul64 word = EncodeLengthWord(std::uint64_t{2} << 20);
+    Append(segment, std::as_bytes(std::span(&word, 1)));
+    Append(segment, *ParseHex("0802100018001800"));
+  }
+  segment.resize(kFileBytes);
+  const auto log = ReadSegment(segment);
+  REQUIRE(log);
+  CHECK(log->tail.records_behind == 0);
+  CHECK(log->tail.kind == TailKind::kDamaged);  // it gave up, and that is not taken for an end
+}
+
 }  // namespace
 }  // namespace rescue::raftlog

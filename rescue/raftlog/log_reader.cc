@@ -339,7 +339,7 @@ Status LogScanner::ClassifyEnd(const ReadableFile& file, std::uint32_t number) {
   tail.records_behind = behind.count;
   tail.first_index_behind = behind.first_index;
   tail.last_index_behind = behind.last_index;
-  const bool more = behind.count > 0 || tail.segments_behind > 0;
+  const bool more = behind.count > 0 || behind.gave_up || tail.segments_behind > 0;
   tail.kind = more ? TailKind::kDamaged : damage_->kind;
   tail.code = damage_->code;
   number_ = number;
