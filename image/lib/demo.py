@@ -59,6 +59,10 @@ class Demo:
         action()
         self.times.append((title, time.monotonic() - started))
 
+    # 0
+    def build_image(self):
+        self.talk.line("    " + disaster.run([os.path.join(disaster.ROOT, "image/build")]).strip())
+
     # 1
     def lose_quorum(self):
         words = disaster.run([os.path.join(disaster.ROOT, "tests/peers/lose-quorum"), "--etcd", self.etcd,
@@ -180,7 +184,7 @@ def arguments():
 
 def play(demo, since):
     """The whole play; raises where it goes wrong."""
-    demo.step(0, "build the image", lambda: disaster.run([os.path.join(disaster.ROOT, "image/build")]))
+    demo.step(0, "build the image", demo.build_image)
     with disaster.ProcessWatch() as watch:
         demo.step(1, "three members of etcd lose their quorum", demo.lose_quorum)
         demo.step(2, "the survivor's state disk", demo.make_disk)

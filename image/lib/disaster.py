@@ -150,8 +150,7 @@ def inventory(tree):
             content = ""
             if stat.S_ISREG(status.st_mode):
                 with open(path, "rb") as file:
-                    content = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") \
-                        else hashlib.sha256(file.read()).hexdigest()
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
             elif stat.S_ISLNK(status.st_mode):
                 content = os.readlink(path)
             found[os.path.relpath(path, tree)] = (status.st_mode, status.st_uid, status.st_gid, content)

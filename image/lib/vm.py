@@ -240,9 +240,15 @@ class Vm:
         return child
 
     def _stop(self):
+        if self._qemu and self._qemu.poll() is None:
+            try:
+                self.command("quit")  # flushes the disks
+                self._qemu.wait(10)
+            except (MachineError, OSError, ValueError, subprocess.TimeoutExpired):
+                pass  # then by signal, as all others
         for child in reversed(self._children):
             if child.poll() is None:
-                child.terminate()  # QEMU flushes its disks and ends
+                child.terminate()
                 try:
                     child.wait(10)
                 except subprocess.TimeoutExpired:
