@@ -113,28 +113,31 @@ Status CheckSurvivor(const BootState& state, std::uint64_t self) {
   return {};
 }
 
-raftlog::Entry ConfChangeEntry(const raftlog::ConfChange& change) {
+raftlog::Entry ConfChangeEntry(const raftlog::ConfChange& change, raftlog::WireForm form) {
   raftlog::Entry entry;
   entry.type = raftlog::EntryType::kConfChange;
-  entry.data = raftlog::EncodeConfChange(change);
+  entry.data = raftlog::EncodeConfChange(change, form);
   return entry;
 }
 
-std::vector<raftlog::Entry> MembershipEntries(const Plan& plan, std::uint64_t last_index,
+std::vector<raftlog::Entry> MembershipEntries(const Plan& plan, const raftlog::Log& log,
                                               std::uint64_t term) {
   std::vector<raftlog::Entry> entries;
   if (plan.promotes_survivor) {
     // Before the removals: raft panics when the last voter goes.
     entries.push_back(ConfChangeEntry(
         {0, raftlog::ConfChangeType::kAddNode, plan.survivor.id,
-         ToBytes(AsBytes(raftlog::WriteMemberContext(plan.survivor, /*is_promote=*/true)))}));
+         ToBytes(AsBytes(raftlog::WriteMemberContext(plan.survivor, /*is_promote=*/true)))},
+        log.wire_form));
   }
   for (const auto& member : plan.removed) {
-    entries.push_back(ConfChangeEntry({0, raftlog::ConfChangeType::kRemoveNode, member.id, {}}));
+    entries.push_back(
+        ConfChangeEntry({0, raftlog::ConfChangeType::kRemoveNode, member.id, {}}, log.wire_form));
   }
+  std::uint64_t index = log.last_index();
   for (auto& entry : entries) {
     entry.term = term;
-    entry.index = ++last_index;
+    entry.index = ++index;
   }
   return entries;
 }
@@ -239,7 +242,7 @@ Result<Plan> PlanForceNewCluster(const Findings& findings, const Wishes& wishes)
 
   raftlog::HardState hard_state = log.hard_state.value_or(raftlog::HardState{});
   hard_state.term = std::max(hard_state.term, log.last_term());
-  const auto entries = MembershipEntries(plan, log.last_index(), hard_state.term);
+  const auto entries = MembershipEntries(plan, log, hard_state.term);
   hard_state.commit = log.last_index() + entries.size();
   ASSIGN_OR_RETURN(const auto append, raftlog::PlanAppend(log, entries, hard_state));
   plan.edits = append.edits;

@@ -1,4 +1,4 @@
-// Private to the room: protobuf fields without exceptions at the edge, on top of protozero.
+// For this room and etcd/: protobuf fields without exceptions at the edge, on top of protozero.
 #pragma once
 
 #include <cstdint>
