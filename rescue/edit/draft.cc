@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <optional>
@@ -192,8 +193,12 @@ Result<std::vector<After>> ExpectedAfter(const FileView& result, const EditList&
   return list;
 }
 
+// The first byte is zero and every byte equals the next one: memcmp is far quicker than a loop over
+// the 64 MB of a log segment.
 bool IsZero(ByteView bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+  if (bytes.empty()) return true;
+  return bytes[0] == std::byte{0} &&
+         std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
 }
 
 Status PiecesOfRange(const ReadableFile& file, std::size_t former, const Range& range,

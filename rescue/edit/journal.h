@@ -21,7 +21,7 @@ inline constexpr std::uint32_t kJournalVersion = 1;
 // The journal's directory was made for it and goes with it.
 inline constexpr std::uint32_t kMadeDirectory = 1;
 // Content is saved in pieces of at most this many bytes.
-inline constexpr std::size_t kPieceBytes = 64 * 1024;
+inline constexpr std::size_t kPieceBytes = std::size_t{64} * 1024;
 // Bounds what a reader allocates; a plan is a few KiB, at most the log's tail (tens of MiB).
 inline constexpr std::uint64_t kMaxPlanBytes = std::uint64_t{256} << 20;
 // Steps times named paths; a plan has about ten of each.

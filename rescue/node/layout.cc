@@ -121,6 +121,7 @@ class Finder {
     if (found.empty()) return NoDataDirectory(looked_);
     if (found.size() == 1) return std::move(found.front());
     std::vector<std::string> list;
+    list.reserve(found.size());
     for (const Layout& layout : found) list.push_back(Shown(layout.data_directory));
     return Fail(ErrorKind::kRefused, "ambiguous-data-directory",
                 fmt::format("find the data directory: there is more than one: {}", Joined(list)),
@@ -199,7 +200,7 @@ std::optional<std::string> PathOnVolume(const FileView& volume, LayoutKind kind,
   if (kind == LayoutKind::kConstellation) {
     for (const Place& place : {Place{"/run/state", ""}, Place{"/var/run/state", ""},
                                Place{"/var", "var"}, Place{"/etc/kubernetes", "kubernetes"}}) {
-      if (const auto below = Below(path, place)) return below;
+      if (auto below = Below(path, place)) return below;
     }
     return std::nullopt;
   }

@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::uint64_t kMaxStateBytes = 64 * 1024;  // a real one has about 100
+constexpr std::uint64_t kMaxStateBytes = std::uint64_t{64} * 1024;  // a real one has about 100
 constexpr int kMaxDepth = 16;
 constexpr std::string_view kDefaultPath = "constellation/node_state.json";
 constexpr std::string_view kConsequence =
