@@ -100,13 +100,15 @@ int RunDisks(const TargetOptions& options) {
   return 0;
 }
 
+Result<Bytes> ReadJobFile(const std::string& path) {
+  std::string directory = ParentPath(path);
+  if (directory.empty()) directory = path.starts_with('/') ? "/" : ".";
+  ASSIGN_OR_RETURN(const auto files, RealFileSystem::OpenRoot(directory));
+  return ReadWhole(*files, path.substr(path.rfind('/') + 1), kLargestJob);
+}
+
 Result<session::Request> RequestForJob(const JobOptions& options) {
-  const std::string directory = ParentPath(options.job);
-  ASSIGN_OR_RETURN(const auto files,
-                   RealFileSystem::OpenRoot(directory.empty() && options.job.starts_with('/') ? "/"
-                                            : directory.empty()                               ? "."
-                                                                : directory));
-  auto text = ReadWhole(*files, options.job.substr(options.job.rfind('/') + 1), kLargestJob);
+  const auto text = ReadJobFile(options.job);
   if (!text) {
     return Fail(ErrorKind::kUsage, "bad-job", "read the job: " + text.error().message,
                 "name a readable job document of at most 1 MiB");

@@ -186,6 +186,13 @@ def undo_gives_everything_back(bench, data_dir, before):
     check(not changed, "undo did not give everything back: %s" % "; ".join(changed[:5]))
 
 
+def every_death_can_be_undone(bench, survivor):
+    """The executor dies at each of its operations; undo gives back every byte (tests/crash)."""
+    crashed = bench.copy(survivor, "crash")
+    bench.tool(os.path.join(os.path.dirname(bench.rescue.program), "die-everywhere"), crashed)
+    folder.remove_folder(os.path.dirname(crashed))
+
+
 # -- cases; each returns its result for the table
 
 def kill_case(bench, case):
@@ -197,6 +204,7 @@ def kill_case(bench, case):
     observed = expected["observed"]
     check(bool(observed["snap_files"]) == case.snapshots, "%d .snap files" % len(observed["snap_files"]))
     check((len(observed["wal_files"]) > 1) == case.rotated, "%d log segments" % len(observed["wal_files"]))
+    every_death_can_be_undone(bench, survivor)
     result = rescue_and_judge(bench, survivor, expected_path, case.version,
                               "voter" if case.number % 10 == 9 else "learner")
     # An old leader has every acknowledged write: check-survivor fails if it lacks one; said here once more.
