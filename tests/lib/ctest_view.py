@@ -13,7 +13,7 @@ TIERS = ("peers", "disk", "boot")
 
 
 def tier_of(name):
-    return next((tier for tier in TIERS if name.startswith(tier + ": ")), "unit")
+    return next((tier for tier in TIERS if name.startswith(tier + "/")), "unit")
 
 
 def show(text):

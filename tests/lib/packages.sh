@@ -5,6 +5,7 @@
 # Compiling the program: libraries as in DESIGN, Debian's versions.
 packages_build() {
   cat <<'PACKAGES'
+ccache
 cmake
 g++
 libblkid-dev
