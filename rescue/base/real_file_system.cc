@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::uint32_t kPermissionBits = 07777;
 constexpr TimeNs kNsPerSecond = 1'000'000'000;
+constexpr std::size_t kMaxXattrs = 65536;  // XATTR_LIST_MAX, XATTR_SIZE_MAX (linux/limits.h)
 constexpr std::string_view kSelinuxLabel = "security.selinux";
 
 tl::unexpected<Error> Errno(std::string_view operation, std::string_view path) {
@@ -83,14 +84,14 @@ Result<std::map<std::string, Bytes>> ReadXattrs(int path_fd, FileType type, std:
   std::map<std::string, Bytes> xattrs;
   if (type != FileType::kRegular && type != FileType::kDirectory) return xattrs;
   const std::string name = fmt::format("/proc/self/fd/{}", path_fd);
-  std::string names(64 * 1024, '\0');  // XATTR_LIST_MAX
+  std::string names(kMaxXattrs, '\0');
   const ssize_t length = ::listxattr(name.c_str(), names.data(), names.size());
   if (length < 0) {
     if (errno == ENOTSUP) return xattrs;
     return Errno("list extended attributes of", path);
   }
   names.resize(static_cast<std::size_t>(length));
-  Bytes value(64 * 1024);  // XATTR_SIZE_MAX
+  Bytes value(kMaxXattrs);
   for (std::size_t at = 0; at < names.size();) {
     const std::string key(names.c_str() + at);
     at += key.size() + 1;

@@ -21,6 +21,7 @@ namespace {
 using rescue::testing::FaultFileSystem;
 using rescue::testing::FaultScript;
 using rescue::testing::FirstDifference;
+using rescue::testing::kSame;
 using rescue::testing::MemoryFileSystem;
 using rescue::testing::SnapshotTree;
 using rescue::testing::Tree;
@@ -48,7 +49,7 @@ void CheckSame(Tree now, Tree before, bool root_time) {
     ForgetRootTime(now);
     ForgetRootTime(before);
   }
-  CHECK(FirstDifference(now, before) == "");
+  CHECK(FirstDifference(now, before) == kSame);
 }
 
 Attributes EtcdAttributes() {
@@ -84,7 +85,7 @@ void Settle(FileSystem& files, const Tree& before, const Tree& planned, bool roo
   if (!journals->empty() && journals->back().state == JournalState::kApplied) {
     Tree now = TreeOf(files);
     ForgetTimes(now);
-    CHECK(FirstDifference(now, planned) == "");
+    CHECK(FirstDifference(now, planned) == kSame);
   }
   const auto undone = Undo(files, files, kJournals);
   if (!undone) {
@@ -191,10 +192,12 @@ void CheckDeaths(const EditList& edits) {
 void CheckUndoInterrupted(const EditList& edits, const FaultKind& kind, Unsynced unsynced) {
   CAPTURE(kind.name, static_cast<int>(unsynced));
   const Tree planned = PlannedTree(edits);
+  const World applied;
+  REQUIRE(Apply(*applied.files, *applied.files, kJournals, edits, ""));
+  applied.files->SyncAll();
   ForEveryFault(kind.script, [&](FaultScript& script) {
-    const World world;
-    REQUIRE(Apply(*world.files, *world.files, kJournals, edits, ""));
-    world.files->SyncAll();
+    World world;
+    *world.files = *applied.files;
     FaultFileSystem faulty(*world.files, script);
     const auto undone = Undo(faulty, faulty, kJournals);
     CHECK(undone.has_value() == !script.fired);
@@ -239,7 +242,7 @@ TEST_CASE("Undo can die at any operation and be repeated") {
 TEST_CASE("Apply and every undo after it can be interrupted in a row") {
   const EditList edits = Rebuild();
   const Tree planned = PlannedTree(edits);
-  std::mt19937 random(20261121);
+  std::mt19937 random(20261121);  // NOLINT(cert-msc32-c,cert-msc51-cpp): can be repeated
   for (int round = 0; round < 200; ++round) {
     CAPTURE(round);
     const World world;

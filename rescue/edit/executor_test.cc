@@ -8,6 +8,7 @@
 #include <string>
 
 #include "rescue/base/real_file_system.h"
+#include "rescue/base/units.h"
 #include "rescue/edit/fault_file_system.h"
 #include "rescue/edit/memory_file_system.h"
 #include "rescue/edit/scenarios.h"
@@ -20,6 +21,7 @@ namespace {
 using rescue::testing::FaultFileSystem;
 using rescue::testing::FaultScript;
 using rescue::testing::FirstDifference;
+using rescue::testing::kSame;
 using rescue::testing::MemoryFileSystem;
 using rescue::testing::SnapshotTree;
 using rescue::testing::Tree;
@@ -52,7 +54,7 @@ std::string RefusedUndo(const EditList& edits, Change change) {
   CHECK(undone.error().code == "changed-since");
   CHECK(undone.error().kind == ErrorKind::kRefused);
   CHECK(script.operations == 0);
-  CHECK(FirstDifference(TreeOf(*files), changed) == "");
+  CHECK(FirstDifference(TreeOf(*files), changed) == kSame);
   return undone.error().message;
 }
 
@@ -65,7 +67,7 @@ TEST_CASE("Applies, lists and undoes, and the tree is as before") {
   const auto applied = Apply(*files, *files, kJournals, edits, "note \xff\n");
   REQUIRE(applied);
   CHECK(applied->journal_name == "0001.journal");
-  CHECK(applied->data_bytes == 1'300 + 600 + 2'000 + 900 + 4'096 + 4'096);
+  CHECK(applied->data_bytes == 1'300 + 600 + 2'000 + 900 + 700 + 800);
 
   const auto journals = ListJournals(*files, kJournals);
   REQUIRE(journals);
@@ -85,7 +87,7 @@ TEST_CASE("Applies, lists and undoes, and the tree is as before") {
   REQUIRE(undone);
   CHECK(undone->journal_name == "0001.journal");
   CHECK(undone->edits_undone == edits.size());
-  CHECK(FirstDifference(TreeOf(*files), before) == "");
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
 }
 
 TEST_CASE("Takes back one change after the other, newest first") {
@@ -98,9 +100,9 @@ TEST_CASE("Takes back one change after the other, newest first") {
   Tree now = TreeOf(*files);
   now.at(std::string(kJournals)).status.modified =
       between.at(std::string(kJournals)).status.modified;
-  CHECK(FirstDifference(now, between) == "");
+  CHECK(FirstDifference(now, between) == kSame);
   CHECK(Undo(*files, *files, kJournals)->journal_name == "0001.journal");
-  CHECK(FirstDifference(TreeOf(*files), before) == "");
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
   CHECK(Undo(*files, *files, kJournals).error().code == "nothing-to-undo");
 }
 
@@ -119,7 +121,7 @@ TEST_CASE("The journal can lie at the root of another file system") {
   REQUIRE(Apply(*data, journals, "", testing::RebuildPlan({}), ""));
   CHECK(ListJournals(journals, "")->size() == 1);
   REQUIRE(Undo(*data, journals, ""));
-  CHECK(FirstDifference(TreeOf(*data), before) == "");
+  CHECK(FirstDifference(TreeOf(*data), before) == kSame);
 }
 
 TEST_CASE("An empty list writes nothing and is no failure") {
@@ -128,7 +130,7 @@ TEST_CASE("An empty list writes nothing and is no failure") {
   const auto applied = Apply(*files, *files, kJournals, {}, "");
   REQUIRE(applied);
   CHECK(applied->journal_name.empty());
-  CHECK(FirstDifference(TreeOf(*files), before) == "");
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
 }
 
 TEST_CASE("Refuses before the first write when there is no room, and not one byte earlier") {
@@ -144,7 +146,7 @@ TEST_CASE("Refuses before the first write when there is no room, and not one byt
   CHECK(refused.error().code == "no-space");
   CHECK(refused.error().kind == ErrorKind::kRefused);
   CHECK(refused.error().message.find("nothing was changed") != std::string::npos);
-  CHECK(FirstDifference(TreeOf(*files), before) == "");
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
   files->SetFreeSpace(enough + need->data_bytes + 12'288);
   const auto applied = Apply(*files, *files, kJournals, edits, "");
   REQUIRE(applied);
@@ -168,7 +170,7 @@ TEST_CASE("The journal of an append is small, whatever the size of the files") {
 TEST_CASE("A segment of zeros that is cut off or removed costs nothing in the journal") {
   MemoryFileSystem files;
   files.AddFile("wal", testing::Pattern(1'000, 1));
-  REQUIRE(files.Truncate("wal", 64 * 1024 * 1024));
+  REQUIRE(files.Truncate("wal", 64 * kMiB));
   const auto cut = ComputeSpaceNeed(files, {Truncate{"wal", 500}});
   REQUIRE(cut);
   CHECK(cut->journal_bytes < 70'000);
@@ -194,14 +196,14 @@ TEST_CASE("A read-only file system is refused with nothing changed, wherever the
     }
   }
   CHECK(ListJournals(elsewhere, kJournals)->empty());
-  CHECK(FirstDifference(TreeOf(*files), before) == "");
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
 
   const auto data = Filled();
   elsewhere.SetReadOnly(true);
   const auto refused = Apply(*data, elsewhere, kJournals, testing::AppendPlan(), "");
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == "read-only");
-  CHECK(FirstDifference(TreeOf(*data), before) == "");
+  CHECK(FirstDifference(TreeOf(*data), before) == kSame);
 }
 
 TEST_CASE("A plan for another state of the directory is refused") {
@@ -231,7 +233,7 @@ TEST_CASE("An edit that fails is taken back, and the message says which and why"
   CHECK(failed.error().message.find("edit 2 of 2 (write 40 bytes at 4992 of member/wal/1.wal)") !=
         std::string::npos);
   CHECK(failed.error().message.find("No space left on device") != std::string::npos);
-  CHECK(FirstDifference(TreeOf(*files), before) == "");
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
 }
 
 TEST_CASE("An unfinished journal blocks the next change until it is undone") {
@@ -254,7 +256,7 @@ TEST_CASE("An unfinished journal blocks the next change until it is undone") {
   CHECK(blocked.error().code == "unfinished-journal");
   CHECK(blocked.error().kind == ErrorKind::kUnfinishedJournal);
   REQUIRE(Undo(*files, *files, kJournals));
-  CHECK(FirstDifference(TreeOf(*files), before) == "");
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
   CHECK(Apply(*files, *files, kJournals, testing::AppendPlan(), ""));
 }
 
@@ -386,7 +388,7 @@ TEST_CASE("Restores extended attributes, owner and time of real files") {
                  Truncate{"member/wal/0.wal", 10}},
                 ""));
   REQUIRE(Undo(**files, **files, kJournals));
-  CHECK(FirstDifference(TreeOf(**files), before) == "");
+  CHECK(FirstDifference(TreeOf(**files), before) == kSame);
 }
 
 }  // namespace rescue::edit

@@ -32,6 +32,7 @@ class MemoryFileSystem final : public FileSystem {
   MemoryFileSystem();
   ~MemoryFileSystem() override;
   MemoryFileSystem(const MemoryFileSystem&) = default;
+  MemoryFileSystem& operator=(const MemoryFileSystem&) = default;
 
   // Everything so far becomes durable.
   void SyncAll();

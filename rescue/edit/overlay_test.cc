@@ -16,6 +16,7 @@ namespace rescue::edit {
 namespace {
 
 using rescue::testing::FirstDifference;
+using rescue::testing::kSame;
 using rescue::testing::MemoryFileSystem;
 using rescue::testing::SnapshotTree;
 using rescue::testing::Tree;
@@ -128,13 +129,13 @@ TEST_CASE("The overlay shows what really applying gives, and undo takes it back"
       REQUIRE(overlay);
       planned = WithoutTimes(TreeOf(**overlay));
     }
-    CHECK(FirstDifference(TreeOf(files), before) == "");
+    CHECK(FirstDifference(TreeOf(files), before) == kSame);
     const auto applied = Apply(files, files, testing::kJournals, edits, "");
     INFO((applied ? std::string() : applied.error().message));
     REQUIRE(applied);
-    REQUIRE(FirstDifference(WithoutTimes(TreeOf(files)), planned) == "");
+    REQUIRE(FirstDifference(WithoutTimes(TreeOf(files)), planned) == kSame);
     REQUIRE(Undo(files, files, testing::kJournals));
-    REQUIRE(FirstDifference(TreeOf(files), before) == "");
+    REQUIRE(FirstDifference(TreeOf(files), before) == kSame);
   }
   CHECK(edits_done > 1'000);
 }

@@ -44,7 +44,7 @@ std::string FirstDifference(const Tree& a, const Tree& b) {
   for (const auto& [path, entry] : b) {
     if (!a.contains(path)) return fmt::format("'{}' is new", path);
   }
-  return {};
+  return std::string(kSame);
 }
 
 }  // namespace rescue::testing

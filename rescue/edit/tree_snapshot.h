@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "rescue/base/file.h"
 
@@ -18,7 +19,8 @@ using Tree = std::map<std::string, TreeEntry>;  // by path; "" is the root itsel
 // `skip` and what is below it are left out. Fails when anything cannot be read.
 Result<Tree> SnapshotTree(const FileView& view, const std::string& skip = "\n");
 
-// The first difference, for a message; empty when the trees are equal.
+// The first difference, for a message; kSame when the trees are equal.
+inline constexpr std::string_view kSame = "the same";
 std::string FirstDifference(const Tree& a, const Tree& b);
 
 }  // namespace rescue::testing
