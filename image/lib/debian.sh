@@ -12,18 +12,22 @@ die() { say "error: $*"; exit 1; }
 # bookworm, trixie, ...
 debian_codename() { (. /etc/os-release && printf '%s\n' "$VERSION_CODENAME"); }
 
+# The URI of the machine's own main suite, as its package lists show it; nothing when there are none yet.
+debian_listed_mirror() {
+  # shellcheck disable=SC2016  # apt expands these
+  apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)' 'Created-By: Packages' |
+    awk -v s="$(debian_codename)" '$2 == s && $3 == "main" && $4 == "Debian" && !uri { uri = $1 }
+      END { print uri }'
+}
+
 # The URI of the archive that the machine's own main suite comes from.
 debian_mirror() {
   local uri
-  uri=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)' \
-          'Created-By: Packages' | awk -v s="$(debian_codename)" \
-          '$2 == s && $3 == "main" && $4 == "Debian" { print $1; exit }')
+  uri=$(debian_listed_mirror)
   if [ -z "$uri" ]; then
     # A machine whose lists were never fetched shows no origin yet.
     apt-get -q update >&2 || die "apt-get update failed: check the machine's apt sources"
-    uri=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)' \
-            'Created-By: Packages' | awk -v s="$(debian_codename)" \
-            '$2 == s && $3 == "main" && $4 == "Debian" { print $1; exit }')
+    uri=$(debian_listed_mirror)
   fi
   [ -n "$uri" ] || die "no Debian main suite in the machine's apt sources"
   printf '%s\n' "${uri%/}"
