@@ -145,9 +145,14 @@ class Bench:
         return image
 
     def make_disk(self, path, tree, integrity=True, size=DISK_MIB):
+        """Its LUKS UUID."""
         command = [os.path.join(TOOLS, "make-state-disk"), "--out", path, "--size", str(size), "--secret", self.secret,
                    "--tree", tree, "--argon2-memory", str(ARGON2_KIB)] + ([] if integrity else ["--no-integrity"])
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+    def read_disk(self, image, out):
+        subprocess.run([os.path.join(TOOLS, "read-state-disk"), "--image", image, "--secret", self.secret, "--out", out],
+                       check=True)
 
     def copy(self, source, name):
         target = self.path(name)

@@ -5,8 +5,9 @@ import json
 import lzma
 import os
 import shutil
+import subprocess
 
-from bench import check, derived_key, folder, header_bytes, sha256
+from bench import NODE_OWNER, check, derived_key, folder, header_bytes, sha256
 
 FLAGS = "--secret $SECRET --json"
 
@@ -109,7 +110,7 @@ def killed_in_full_write(bench, integrity):
     check(os.access(server, os.X_OK), "etcd is not there: %s (tests/run fetches it)" % server)
     image = bench.disk_for_etcd("disk.img", integrity)
     bench.guest("""
-ip link set lo up
+busybox ip link set lo up
 export GOLANG_PROTOBUF_REGISTRATION_CONFLICT=ignore
 by_hand /dev/ubda sh -c '
   "$ETCD" --name solo --data-dir var/lib/etcd >"$WORK/etcd.log" 2>&1 &
@@ -210,7 +211,8 @@ losetup --detach "$loop"
 mkfs.ext4 -q /dev/ubdb && mkdir /run/busy && mount /dev/ubdb /run/busy
 rescue mounted plan --disk /dev/ubdb --secret "$SECRET" --json
 umount /run/busy
-by_hand /dev/ubda sh -c '. "$HERE/guest-mapped"'
+by_hand /dev/ubda sh -c '"$PROGRAM" plan --disk /dev/ubda --secret "$SECRET" --json >"$OUT/mapped.out" 2>"$OUT/mapped.err"
+  echo $? >"$OUT/mapped.status"; : >"$OUT/mapped.before"; : >"$OUT/mapped.after"'
 """, image + ",cow", bench.copy(bench.path("cut-volume.img"), "scratch.img"))
     uuid = json.loads(steps["wrong-secret"].out)["disk"]["luks_uuid"]
     steps["wrong-secret"].expect(4, "wrong-secret", uuid, "1 tried")
@@ -335,6 +337,33 @@ rescue verify-copy verify --disk /dev/ubdb """ + FLAGS + """
     return "tail: %s" % tail["state"]
 
 
+def tools_keep_everything(bench):
+    """The tools that make and read disks keep every attribute, do not change the image, and agree on the key."""
+    tree, image, out = bench.path("tree"), bench.path("disk.img"), bench.path("out")
+    os.makedirs(os.path.join(tree, "folder"))
+    with open(os.path.join(tree, "folder", "file"), "wb") as file:
+        file.write(b"content")
+        file.truncate(3 << 20)
+    os.setxattr(os.path.join(tree, "folder", "file"), "user.label", b"kept")
+    os.symlink("file", os.path.join(tree, "folder", "link"))
+    os.chown(os.path.join(tree, "folder", "file"), *NODE_OWNER)
+    os.chmod(os.path.join(tree, "folder", "file"), 0o640)
+    os.chmod(os.path.join(tree, "folder"), 0o701)
+    os.utime(os.path.join(tree, "folder", "file"), ns=(1_600_000_000_123_456_789, 1_600_000_000_123_456_789))
+    uuid = bench.make_disk(image, tree, integrity=False)
+    before = sha256(image)
+    bench.read_disk(image, out)
+    unchanged(image, before, "read-state-disk")
+    # The root's own mode is mkfs's.
+    prints = [{name: entry for name, entry in folder.fingerprint(path).items() if name != "."} for path in (tree, out)]
+    left = folder.differences(*prints, ignore=("ctime",))
+    check(not left, "the tree came back different: %s" % "; ".join(left))
+    key = subprocess.run([bench.program, "derive-key", "--luks-uuid", uuid.upper(), "--secret", bench.secret],
+                         check=True, stdout=subprocess.PIPE, text=True).stdout
+    check(key == derived_key(bench.secret, uuid) + "\n", "derive-key prints another key, or more than the key")
+    return "%d entries" % len(prints[0])
+
+
 def shared_image(bench, name, facts):
     """An image that others made, with its documented expectation."""
     disk = facts["disks"][name]
@@ -366,6 +395,7 @@ CASES = {
     "refusals": refusals,
     "two-candidates": two_candidates,
     "no-state-disk": no_state_disk,
+    "tools-keep-everything": tools_keep_everything,
 }
 
 
