@@ -72,7 +72,7 @@ TEST_CASE("TheSampleIsClean") {
 
 TEST_CASE("FileCutInTheLastRecordIsTorn") {
   Sample sample = MakeSample();
-  for (const std::size_t kept : {1, 7, 8, 9, 100, 512, 3000}) {
+  for (const std::size_t kept : {1U, 7U, 8U, 9U, 100U, 512U, 3000U}) {
     sample.segment.resize(sample.end);
     Sample cut = sample;
     cut.segment.resize(sample.offset + kept);

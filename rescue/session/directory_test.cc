@@ -7,6 +7,7 @@
 #include <map>
 
 #include "rescue/base/real_file_system.h"
+#include "rescue/base/units.h"
 #include "rescue/edit/fault_file_system.h"
 #include "rescue/etcd/inspect.h"
 #include "rescue/session/report.h"
@@ -74,7 +75,7 @@ TEST_CASE("ApplyWritesLittleAndUndoGivesBackEveryByte") {
   const auto applied = RunOn(unpacked, Command::kApply);
   REQUIRE(applied);
   REQUIRE(applied->applied);
-  CHECK(applied->applied->data_bytes + applied->applied->journal_bytes < 64 * 1024);
+  CHECK(applied->applied->data_bytes + applied->applied->journal_bytes < 64 * kKiB);
   const Tree after = TreeOf(unpacked);
   CHECK(after.at("member/snap/db") == before.at("member/snap/db"));
   for (const auto& [path, file] : before) {
