@@ -16,6 +16,8 @@
 namespace rescue::session {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct Silent final : Observer {};
 
 struct Unpacked {
@@ -67,6 +69,7 @@ TEST_CASE("ApplyWritesLittleAndUndoGivesBackEveryByte") {
   INFO(name);
   const Unpacked unpacked(name);
   const Tree before = TreeOf(unpacked);
+  const auto parent_modified = fs::last_write_time(unpacked.directory.path());
   REQUIRE(RunOn(unpacked, Command::kInspect));
   REQUIRE(RunOn(unpacked, Command::kPlan));
   CHECK(TreeOf(unpacked) == before);
@@ -90,6 +93,7 @@ TEST_CASE("ApplyWritesLittleAndUndoGivesBackEveryByte") {
   REQUIRE(RunOn(unpacked, Command::kUndo));
   CHECK(TreeOf(unpacked) == before);
   CHECK_FALSE(std::filesystem::exists(unpacked.data() + ".etcd-rescue"));
+  CHECK(fs::last_write_time(unpacked.directory.path()) == parent_modified);
   const auto nothing = RunOn(unpacked, Command::kUndo);
   REQUIRE_FALSE(nothing);
   CHECK(nothing.error().code == "nothing-to-undo");

@@ -360,7 +360,13 @@ void RemoveReport(const Target& target, const std::string& journal_name) {
   (void)files.Remove(stem + ".json");
   (void)files.Remove(stem + ".txt");
   const auto left = files.List(target.journal.directory);
-  if (left && left->empty()) (void)files.Remove(target.journal.directory);
+  if (!left || !left->empty()) return;
+  // As with the journal itself, the directory beside it keeps its modification time.
+  const std::string parent = ParentPath(target.journal.directory);
+  const auto before = files.Stat(parent);
+  if (files.Remove(target.journal.directory) && before) {
+    (void)files.SetModified(parent, before->modified);
+  }
 }
 
 }  // namespace rescue::session

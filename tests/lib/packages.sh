@@ -42,7 +42,7 @@ packages_peers() {
 # State disks inside User-Mode Linux, made and read with cryptsetup's own tools.
 packages_disk() {
   packages_build
-  printf '%s\n' busybox-static cryptsetup-bin dmsetup e2fsprogs python3 user-mode-linux xz-utils
+  printf '%s\n' busybox-static cryptsetup-bin dmsetup e2fsprogs kmod mount python3 user-mode-linux xz-utils
 }
 
 # The image in a virtual machine, with a disk that was made as for the disk tier. What image/build and
