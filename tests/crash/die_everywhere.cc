@@ -113,7 +113,7 @@ Result<int> DieEverywhere(const std::string& directory) {
 
 int main(int argc, char** argv) {
   if (argc != 2) {
-    std::fputs("usage: die-everywhere DATA_DIR\n", stderr);
+    fmt::print(stderr, "usage: die-everywhere DATA_DIR\n");
     return 2;
   }
   const auto deaths = rescue::DieEverywhere(argv[1]);
