@@ -1,0 +1,77 @@
+// One write transaction on a bbolt file, planned as edits: copy-on-write, as bbolt itself commits.
+//
+// Nothing that the newest valid meta page shows is overwritten: changed pages get new places, and
+// the last edit, one meta page, makes them count. Until then (and when that write is torn) the file
+// shows what it showed before. A list of free pages is never stored, as etcd never does; bbolt
+// finds the free pages by walking the tree when it opens the file.
+//
+// Sources: bbolt tx.go (Tx.Commit), node.go (split, spill), bucket.go (inlineable, spill).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rescue/base/bytes.h"
+#include "rescue/base/file.h"
+#include "rescue/base/result.h"
+#include "rescue/edit/edit.h"
+
+namespace rescue::bolt {
+
+// A key that is set, or (without a value) deleted; deleting an absent key is no error.
+struct KeyChange {
+  Bytes key;
+  std::optional<Bytes> value;
+  bool operator==(const KeyChange&) const = default;
+};
+
+// Changes in one top-level bucket, which is made when it is absent. Only plain keys: changing a key
+// that names a bucket fails.
+struct BucketChanges {
+  std::string bucket;
+  bool clear = false;  // first forget every key that is there
+  std::vector<KeyChange> keys;
+  bool operator==(const BucketChanges&) const = default;
+};
+
+// Consecutive pages.
+struct PageRun {
+  std::uint64_t first = 0;
+  std::uint64_t count = 0;
+  bool operator==(const PageRun&) const = default;
+};
+
+struct TransactionRequest {
+  std::vector<BucketChanges> buckets;
+  // Pages to take out of the tree with all that hangs below them, because they are damaged; their
+  // parents are rewritten without them (an emptied parent goes, too; a bucket whose root goes
+  // becomes an empty bucket). Taken from CheckReport::problems.
+  std::vector<std::uint64_t> drop_pages;
+  // Pages that the newest valid state does not use (CheckReport::free_runs): new pages are put
+  // there first, so that a file system without a free block is no obstacle. What finds no room goes
+  // to the high water mark, where the file may have to grow.
+  std::vector<PageRun> free_runs;
+};
+
+struct CommitPlan {
+  // In the order in which they must become durable: new pages by ascending offset, then the meta
+  // page. Each is a WriteRange of whole pages (the meta page: its first 80 bytes).
+  edit::EditList edits;
+  std::uint64_t transaction_id = 0;   // of the new meta page
+  int slot = 0;                       // where it lies: always transaction_id % 2
+  std::uint64_t high_water_mark = 0;  // afterwards
+  std::uint64_t bytes_written = 0;
+  std::uint64_t pages_written = 0;  // without the meta page
+};
+
+// `path` is the file's name for the edits. An empty request gives no edits. Errors: those of
+// Database::Open; "bolt-page" when a page that has to be rewritten is damaged and not dropped;
+// "bolt-not-a-key" (kRefused) for a key that names a bucket; "bolt-drop-root" (kDataDamaged) when
+// the root of all buckets would have to be dropped; "bolt-limit" (kRefused) for a key or value
+// beyond bbolt's limits.
+Result<CommitPlan> PlanCommit(const ReadableFile& file, const std::string& path,
+                              const TransactionRequest& request);
+
+}  // namespace rescue::bolt
