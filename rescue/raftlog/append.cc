@@ -49,7 +49,7 @@ void WriteState(RecordWriter& writer, const HardState& state) {
 void WriteMissingHead(RecordWriter& writer, const Log& log) {
   if (log.tail.lacks_crc_record) writer.WriteCrc();
   if (!log.tail.lacks_metadata_record) return;
-  writer.Write(RecordType::kMetadata, EncodeMetadata(log.metadata));
+  writer.Write(RecordType::kMetadata, log.metadata_record);
   if (log.hard_state) WriteState(writer, *log.hard_state);
 }
 
@@ -84,6 +84,12 @@ Result<AppendPlan> PlanAppend(const Log& log, std::span<const Entry> entries,
   // continuation.
   bytes.resize(std::max<std::size_t>(bytes.size(), static_cast<std::size_t>(plan.cut_bytes)),
                std::byte{0});
+  // A file that was cut at any byte may have a few left behind the new end: too few for the length
+  // word of zeros that says so, which etcd would take for a torn record.
+  const std::uint64_t end = plan.offset + plan.appended_bytes;
+  if (!bytes.empty() && end < log.tail.file_size && log.tail.file_size - end < kLengthWordBytes) {
+    bytes.resize(static_cast<std::size_t>(plan.appended_bytes + kLengthWordBytes));
+  }
   if (!bytes.empty()) {
     plan.edits.push_back(edit::WriteRange{log.tail.path, plan.offset, std::move(bytes)});
   }

@@ -102,6 +102,26 @@ TEST_CASE("AFileThatEndsAtTheTailGrows") {
   CHECK(ReadSegment(result)->last_index() == 27);
 }
 
+TEST_CASE("TooFewBytesForALengthWordBehindTheNewEndAreNoTornRecord") {
+  // Found by tests/fuzz: a torn record in a file that ends 4 bytes behind what was appended.
+  Bytes segment = SegmentOf("e3530-start");
+  segment.resize(EndOf(SplitRecords(segment)));
+  const std::size_t end = segment.size();
+  const auto appended = PlanAppend(*ReadSegment(segment), kRemoval, {2, 1, 27});
+  REQUIRE(appended);
+  for (std::size_t more = 0; more <= 16; ++more) {
+    INFO(more << " bytes more than the append");
+    Bytes torn = segment;
+    torn.resize(end + static_cast<std::size_t>(appended->appended_bytes) + more, std::byte{0xee});
+    const auto plan = PlanAppend(*ReadSegment(torn), kRemoval, {2, 1, 27});
+    REQUIRE(plan);
+    const auto result = ReadSegment(Overwritten(torn, plan->edits));
+    REQUIRE(result);
+    CHECK(result->tail.kind == TailKind::kClean);
+    CHECK(result->last_index() == 27);
+  }
+}
+
 TEST_CASE("AnEmptyHardStateAndNothingElseIsNoEdit") {
   const auto plan = PlanAppend(*ReadSegment(SegmentOf("e3530-start")), {}, {});
   REQUIRE(plan);
@@ -175,6 +195,28 @@ TEST_CASE("ALostSegmentHeadIsWrittenAgain") {
   CHECK(ReadSegments({{{0, 0}, first}, {{1, 27}, repaired}})->last_index() == 27);
   // Also alone, as etcd may read it.
   CHECK(ReadSegments({{{1, 27}, repaired}})->last_index() == 27);
+}
+
+TEST_CASE("ALostSegmentHeadIsWrittenAgainWithTheSameBytes") {
+  // Found by tests/fuzz: metadata with a field that we do not know. etcd compares the bytes.
+  RecordWriter writer(0);
+  writer.WriteCrc();
+  Bytes metadata = EncodeMetadata({1, 2});
+  Append(metadata, *ParseHex("1801"));
+  writer.Write(RecordType::kMetadata, metadata);
+  writer.Write(RecordType::kEntry, EncodeEntry({2, 26, EntryType::kNormal, {}}));
+  RecordWriter head(writer.crc());
+  head.WriteCrc();
+  const Bytes first = writer.Take();
+  const Bytes second = head.Take();
+  const auto log = ReadSegments({{{0, 0}, first}, {{1, 27}, second}});
+  REQUIRE(log);
+  const auto plan = PlanAppend(*log, kRemoval, {2, 7, 27});
+  REQUIRE(plan);
+  const auto result = ReadSegments({{{0, 0}, first}, {{1, 27}, Overwritten(second, plan->edits)}});
+  REQUIRE(result);
+  CHECK(result->tail.kind == TailKind::kClean);
+  CHECK(result->last_index() == 27);
 }
 
 TEST_CASE("FreshLogReadsBack") {

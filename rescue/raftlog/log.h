@@ -122,6 +122,7 @@ struct Log {
   std::string directory;
   std::vector<Segment> segments;  // every segment file, also those behind damage; by sequence
   Metadata metadata;
+  Bytes metadata_record;                // the same as it lies there; etcd compares the bytes
   std::optional<HardState> hard_state;  // the last one
   std::vector<SnapshotMark> marks;      // in log order
   // The entries after overrides: consecutive indexes, the newest version of each. They start

@@ -199,6 +199,7 @@ void LogScanner::TakeMetadata(const Record& record) {
   }
   metadata_ = ToBytes(record.data);
   log_.metadata = *metadata;
+  log_.metadata_record = ToBytes(record.data);
   segment_has_metadata_ = true;
 }
 

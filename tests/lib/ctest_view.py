@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-TIERS = ("peers", "disk", "boot")
+TIERS = ("fuzz", "peers", "disk", "boot")
 
 
 def tier_of(name):

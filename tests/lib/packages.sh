@@ -33,6 +33,12 @@ packages_unit() {
   printf '%s\n' catch2/backports tar xz-utils
 }
 
+# Fuzz targets: clang's libFuzzer and sanitizers; llvm names functions in their reports.
+packages_fuzz() {
+  packages_build
+  printf '%s\n' clang libclang-rt-dev llvm python3
+}
+
 # Real clusters: etcd itself is fetched and unpacked beside, never installed.
 packages_peers() {
   packages_build

@@ -55,7 +55,7 @@ def first(message, number, default=0):
     return next((value for n, value in fields(message) if n == number), default)
 
 
-def _frames(data):
+def frames(data):
     """Yields (end offset, record bytes); ends at the first zero length word or where a frame is cut off."""
     at = 0
     while at + 8 <= len(data):
@@ -80,7 +80,7 @@ class Log:
         self.used_bytes = 0
         for name in self.wal_files:
             with open(os.path.join(folder, name), "rb") as file:
-                records = list(_frames(file.read()))
+                records = list(frames(file.read()))
             if name == self.wal_files[-1]:
                 records = _without_torn_tail(records)
             for end, record in records:
