@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "rescue/bolt/freelist.h"
 #include "rescue/bolt/meta.h"
 #include "rescue/bolt/page_table.h"
@@ -36,6 +38,39 @@ Status CheckMemory(const Meta& meta, const CheckOptions& options) {
               "use a machine with more memory and a higher limit");
 }
 
+// Counts used and free pages, and keeps the longest free runs.
+void CountPages(const PageTable& table, const CheckOptions& options, CheckReport& report) {
+  std::vector<PageRun>& runs = report.free_runs;
+  const auto longer = [](const PageRun& a, const PageRun& b) {
+    return a.count != b.count ? a.count > b.count : a.first < b.first;
+  };
+  const auto add = [&](const PageRun& run) {
+    if (run.count == 0 || options.max_free_runs == 0) return;
+    if (runs.size() == options.max_free_runs) {
+      // The shortest is in front of the heap.
+      if (!longer(run, runs.front())) return;
+      std::pop_heap(runs.begin(), runs.end(), longer);
+      runs.pop_back();
+    }
+    runs.push_back(run);
+    std::push_heap(runs.begin(), runs.end(), longer);
+  };
+  PageRun run;
+  for (std::uint64_t page = 0; page < table.pages(); ++page) {
+    if ((table[page].flags & PageSummary::kUsed) != 0) {
+      ++report.reachable;
+      add(run);
+      run.count = 0;
+    } else if (run.count++ == 0) {
+      run.first = page;
+    }
+  }
+  add(run);
+  std::sort(runs.begin(), runs.end(),
+            [](const PageRun& a, const PageRun& b) { return a.first < b.first; });
+  report.free = report.pages - report.reachable;
+}
+
 }  // namespace
 
 Result<CheckReport> Check(const ReadableFile& file, const CheckOptions& options) {
@@ -53,10 +88,7 @@ Result<CheckReport> Check(const ReadableFile& file, const CheckOptions& options)
   RETURN_IF_ERROR(Survey(counted, meta, options, table));
   VerifyTree(counted, options, table, report);
   RETURN_IF_ERROR(VerifyFreelist(counted, options, table, report));
-  for (std::uint64_t page = 0; page < table.pages(); ++page) {
-    if ((table[page].flags & PageSummary::kUsed) != 0) ++report.reachable;
-  }
-  report.free = report.pages - report.reachable;
+  CountPages(table, options, report);
   report.bytes_read = counted.bytes();
   return report;
 }

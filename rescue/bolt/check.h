@@ -36,6 +36,11 @@ struct PageProblem {
   // Keys of the bucket that may be affected: from `from` on, below `until`; empty = no limit.
   Bytes from;
   Bytes until;
+  // What TransactionRequest::drop_pages must name so that the problem is gone: all keys between
+  // `from` and `until` go with it, and when the page is the root of a bucket or the problem is the
+  // bucket itself (kBucket), all keys of the bucket. Usually the page itself; of a reference to a
+  // page that cannot exist, that number; 0 for kFreelist: every commit leaves the list out.
+  std::uint64_t drop_page = 0;
 };
 
 struct BucketStatistics {
@@ -59,6 +64,9 @@ struct CheckReport {
   std::vector<PageProblem>
       problems;  // in the order of the tree, at most CheckOptions::max_problems
   std::vector<BucketStatistics> buckets;
+  // The longest runs of `free` pages, at most CheckOptions::max_free_runs, in ascending order. What
+  // hangs below a damaged page cannot be reached, so it counts as free.
+  std::vector<PageRun> free_runs;
 
   bool clean() const { return problem_count == 0; }
 };
@@ -69,6 +77,7 @@ struct CheckOptions {
   std::optional<int> slot;         // check what this meta page shows instead of the newest
   std::size_t max_problems = 100;  // described; all are counted
   std::size_t max_buckets = 1000;  // with statistics of their own; all are checked
+  std::size_t max_free_runs = 64;  // listed
   // Refuse (kRefused, "bolt-too-large") a file whose summaries would need more than this many
   // bytes.
   std::uint64_t max_memory = std::uint64_t{2} << 30;

@@ -37,6 +37,14 @@ struct Meta {
   bool operator==(const Meta&) const = default;
 };
 
+// Consecutive pages.
+struct PageRun {
+  std::uint64_t first = 0;
+  std::uint64_t count = 0;
+
+  bool operator==(const PageRun&) const = default;
+};
+
 // Why the other meta page cannot be used, if it cannot.
 struct MetaProblem {
   int slot = 0;

@@ -58,7 +58,7 @@ class FreelistVerifier {
   void Problem(std::uint64_t page, std::string reason) {
     ++report_.problem_count;
     if (report_.problems.size() >= options_.max_problems) return;
-    report_.problems.push_back({page, "", std::move(reason), ProblemKind::kFreelist, {}, {}});
+    report_.problems.push_back({page, "", std::move(reason), ProblemKind::kFreelist, {}, {}, 0});
   }
 
   bool HeaderIsSound(const PageInfo& info, std::uint64_t page) {

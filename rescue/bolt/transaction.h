@@ -16,6 +16,7 @@
 #include "rescue/base/bytes.h"
 #include "rescue/base/file.h"
 #include "rescue/base/result.h"
+#include "rescue/bolt/database.h"
 #include "rescue/edit/edit.h"
 
 namespace rescue::bolt {
@@ -36,18 +37,13 @@ struct BucketChanges {
   bool operator==(const BucketChanges&) const = default;
 };
 
-// Consecutive pages.
-struct PageRun {
-  std::uint64_t first = 0;
-  std::uint64_t count = 0;
-  bool operator==(const PageRun&) const = default;
-};
-
 struct TransactionRequest {
   std::vector<BucketChanges> buckets;
-  // Pages to take out of the tree with all that hangs below them, because they are damaged; their
-  // parents are rewritten without them (an emptied parent goes, too; a bucket whose root goes
-  // becomes an empty bucket). Taken from CheckReport::problems.
+  // Damaged pages to take out of the tree with all that hangs below them: PageProblem::drop_page.
+  // Their parents are rewritten without them (an emptied parent goes, too; a bucket whose root
+  // goes, or whose header or inline page is damaged, becomes an empty bucket). What is taken out
+  // are the places where a problem with this drop_page is, so a page that is used twice stays where
+  // it belongs. Finding them reads the whole file once, as the check does.
   std::vector<std::uint64_t> drop_pages;
   // Pages that the newest valid state does not use (CheckReport::free_runs): new pages are put
   // there first, so that a file system without a free block is no obstacle. What finds no room goes
@@ -66,11 +62,15 @@ struct CommitPlan {
   std::uint64_t pages_written = 0;  // without the meta page
 };
 
-// `path` is the file's name for the edits. An empty request gives no edits. Errors: those of
-// Database::Open; "bolt-page" when a page that has to be rewritten is damaged and not dropped;
-// "bolt-not-a-key" (kRefused) for a key that names a bucket; "bolt-drop-root" (kDataDamaged) when
-// the root of all buckets would have to be dropped; "bolt-limit" (kRefused) for a key or value
-// beyond bbolt's limits.
+// `path` is the file's name for the edits. A request that changes nothing gives no edits. The same
+// file and request always give the same bytes. A later change of a key (or bucket) counts.
+//
+// Errors: those of Database::Open; "bolt-page" when a page that has to be rewritten is damaged and
+// not dropped; "bolt-not-a-key" (kRefused) for a key that names a bucket, or a bucket that names a
+// key; "bolt-drop-root" (kDataDamaged) when the root of all buckets, or all that is in it, would
+// have to be dropped; "bolt-drop-sound" (kRefused) for a page to drop without a problem;
+// "bolt-free-run" (kRefused) for a free run that holds pages in use; "bolt-limit" (kRefused) for a
+// key or value beyond bbolt's limits.
 Result<CommitPlan> PlanCommit(const ReadableFile& file, const std::string& path,
                               const TransactionRequest& request);
 

@@ -52,8 +52,13 @@ struct Node {
 class TreeVerifier {
  public:
   TreeVerifier(const ReadableFile& file, const CheckOptions& options, PageTable& table,
-               CheckReport& report)
-      : file_(file), options_(options), table_(table), report_(report), meta_(report.meta) {}
+               CheckReport& report, CutFinder* cuts)
+      : file_(file),
+        options_(options),
+        table_(table),
+        report_(report),
+        meta_(report.meta),
+        cuts_(cuts) {}
 
   void Run() {
     table_[0].flags |= PageSummary::kUsed;
@@ -80,7 +85,7 @@ class TreeVerifier {
       Problem(
           ProblemKind::kReference, place.parent,
           fmt::format("points to page {}, but pages are 2 to {}", page, meta_.high_water_mark - 1),
-          place, walk);
+          place, walk, page);
       return;
     }
     if (place.depth >= kMaxTreeDepth || level_ >= kMaxLevels) {
@@ -153,10 +158,26 @@ class TreeVerifier {
     }
     // Usually claimed already; not when the page could not be read at the first attempt.
     if (!ClaimContinuation(page, table_[page].overflow + std::uint64_t{1}, node->overflow, place,
-                           walk)) {
+                           walk) ||
+        !ContinuationIsReadable(page, node->overflow, place, walk)) {
       return std::nullopt;
     }
     return *std::move(node);
+  }
+
+  // Of a long page only the elements were looked at here; the survey saw the rest.
+  bool ContinuationIsReadable(std::uint64_t page, std::uint64_t overflow, const Place& place,
+                              const BucketWalk& walk) {
+    for (std::uint64_t next = page + 1; next <= page + overflow; ++next) {
+      if (table_[next].kind != PageKind::kUnreadable) continue;
+      const auto again = ReadExactly(file_, next * meta_.page_size, meta_.page_size);
+      if (again) continue;
+      Problem(ProblemKind::kPage, page,
+              fmt::format("its continuation, page {}: {}", next, again.error().message), place,
+              walk);
+      return false;
+    }
+    return true;
   }
 
   Result<Node> TryLoad(std::uint64_t page) {
@@ -252,7 +273,9 @@ class TreeVerifier {
       below.depth = place.depth + 1;
       below.lower = {page, i, Child(node, i).key};
       below.upper = i + 1 < node.count ? Bound{page, i + 1, Child(node, i + 1).key} : place.upper;
+      path_.push_back({page, i});
       VerifyPage(Child(node, i).child(), below, walk);
+      path_.pop_back();
     }
   }
 
@@ -273,7 +296,9 @@ class TreeVerifier {
         Problem(ProblemKind::kPage, page, (key ? value : key).error().message, place, walk);
         continue;
       }
+      path_.push_back({page, i});
       VerifyBucketElement(page, *value, PathBelow(walk.path, *key));
+      path_.pop_back();
     }
   }
 
@@ -316,17 +341,50 @@ class TreeVerifier {
             BucketWalk{std::move(path), {}});
   }
 
+  // The last step of the path is the reference that must go so that the problem is gone.
   void Problem(ProblemKind kind, std::uint64_t page, std::string reason, const Place& place,
                const BucketWalk& walk) {
+    Problem(kind, page, std::move(reason), place, walk, page);
+  }
+
+  void Problem(ProblemKind kind, std::uint64_t page, std::string reason, const Place& place,
+               const BucketWalk& walk, std::uint64_t drop_page) {
     ++report_.problem_count;
+    if (cuts_ != nullptr && cuts_->wanted.contains(drop_page)) Cut(drop_page);
     if (report_.problems.size() >= options_.max_problems) return;
-    PageProblem problem{page, walk.path, std::move(reason), kind, {}, {}};
+    PageProblem problem{page, walk.path, std::move(reason), kind, {}, {}, drop_page};
     const auto exact = [&](const Bound& bound) {
       return bound.limits() ? ExactKey(bound.page, bound.element).value_or(Bytes()) : Bytes();
     };
     problem.from = exact(place.lower);
     problem.until = exact(place.upper);
+    if (kind == ProblemKind::kKeyOrder) Widen(problem);
     report_.problems.push_back(std::move(problem));
+  }
+
+  // Which of the two is wrong, the page or the key above it, cannot be known, so what the page
+  // holds is affected, too.
+  void Widen(PageProblem& problem) const {
+    const auto loaded = LoadedPage::Load(file_, meta_, problem.page);
+    if (!loaded || loaded->count() == 0) return;
+    Bytes scratch;
+    if (const auto first = loaded->Key(0, scratch); first && KeyLess(*first, problem.from)) {
+      problem.from = ToBytes(*first);
+    }
+    const auto last = loaded->Key(loaded->count() - 1, scratch);
+    if (!last || problem.until.empty() || KeyLess(*last, problem.until)) return;
+    problem.until = ToBytes(*last);
+    problem.until.push_back(std::byte{0});  // the next key that there can be
+  }
+
+  void Cut(std::uint64_t drop_page) {
+    cuts_->found.insert(drop_page);
+    if (path_.empty()) {
+      cuts_->cuts_root = true;
+      return;
+    }
+    cuts_->plan.references.insert(path_.back());
+    for (const Reference& step : path_) cuts_->plan.holders.insert(step.holder);
   }
 
   const ReadableFile& file_;
@@ -334,14 +392,16 @@ class TreeVerifier {
   PageTable& table_;
   CheckReport& report_;
   const Meta& meta_;
+  CutFinder* cuts_;
+  std::vector<Reference> path_;  // from the root of all buckets to where the walk is
   int level_ = 0;
 };
 
 }  // namespace
 
 void VerifyTree(const ReadableFile& file, const CheckOptions& options, PageTable& table,
-                CheckReport& report) {
-  TreeVerifier(file, options, table, report).Run();
+                CheckReport& report, CutFinder* cuts) {
+  TreeVerifier(file, options, table, report, cuts).Run();
 }
 
 }  // namespace rescue::bolt
