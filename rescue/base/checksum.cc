@@ -62,4 +62,13 @@ Sha256Digest Sha256(ByteView bytes) {
   return hasher.Finish();
 }
 
+Sha1Digest Sha1(ByteView bytes) {
+  Sha1Digest digest;
+  if (EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()),
+                 nullptr, EVP_sha1(), nullptr) != 1) {
+    throw std::bad_alloc();
+  }
+  return digest;
+}
+
 }  // namespace rescue

@@ -1,4 +1,4 @@
-// The checksums of the formats we read, and SHA-256 for fingerprints.
+// The checksums and digests of the formats we read, and SHA-256 for fingerprints.
 #pragma once
 
 #include <array>
@@ -18,6 +18,10 @@ std::uint64_t Fnv1a64(ByteView bytes);
 
 using Sha256Digest = std::array<std::byte, 32>;
 Sha256Digest Sha256(ByteView bytes);
+
+// etcd derives member and cluster IDs with it; never for security.
+using Sha1Digest = std::array<std::byte, 20>;
+Sha1Digest Sha1(ByteView bytes);
 
 // SHA-256 of a stream.
 class Sha256Hasher {

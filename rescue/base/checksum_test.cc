@@ -29,4 +29,8 @@ TEST_CASE("SHA-256 agrees with FIPS 180, in one piece and in many") {
   CHECK(ToHex(moved.Finish()) == abc);
 }
 
+TEST_CASE("Sha1OfTheStandardsExample") {
+  CHECK(ToHex(Sha1(AsBytes("abc"))) == "a9993e364706816aba3e25717850c26c9cd0d89d");  // FIPS 180-4
+}
+
 }  // namespace rescue

@@ -118,8 +118,7 @@ Result<session::Request> RequestForJob(const JobOptions& options) {
   request.command = session::Command::kApply;
   request.disk = job.disk;
   request.secret = SecretFrom(options.secret);
-  request.wishes.strategy = job.strategy;
-  request.wishes.accept_cut_tail = job.accept_cut_tail;
+  request.wishes = job.wishes;
   request.consent_luks_uuid = job.consent_luks_uuid;
   return request;
 }

@@ -16,6 +16,7 @@ Examples:
   etcd-rescue inspect --disk /dev/vdb --secret master-secret.json
   etcd-rescue plan    --data-dir /var/lib/etcd
   etcd-rescue apply   --data-dir /var/lib/etcd --yes
+  etcd-rescue apply   --data-dir /var/lib/etcd --strategy restore --yes
   etcd-rescue undo    --data-dir /var/lib/etcd --yes
 
 Exit codes:
@@ -42,9 +43,29 @@ void AddTarget(CLI::App& command, TargetOptions& options) {
 }
 
 void AddWishes(CLI::App& command, TargetOptions& options) {
-  command.add_option("--strategy", options.strategy, "force-new-cluster (default)");
-  command.add_flag("--accept-cut-tail", options.accept_cut_tail,
+  etcd::Wishes& wishes = options.wishes;
+  command.add_option("--strategy", options.strategy,
+                     "force-new-cluster (same IDs, log continued) or restore (new cluster from the "
+                     "survivor's backend, log tail carried); plan without it recommends one, apply "
+                     "takes force-new-cluster");
+  command.add_option("--commit", options.commit,
+                     "which log entries count: log-end (default, all) or known (drops what lies above "
+                     "the last known commit index)");
+  command.add_option("--peer-url", wishes.peer_urls,
+                     "the survivor's peer URL from now on; may be repeated");
+  command.add_option("--bump-revision", wishes.bump_revision,
+                     "raise the newest revision by this much");
+  command.add_flag("--mark-compacted", wishes.mark_compacted,
+                   "with --bump-revision: mark older revisions compacted, so that watchers list again");
+  command.add_flag("--clear-alarms", wishes.clear_alarms, "clear all alarms, of lost members too");
+  command.add_flag("--keep-ids", wishes.keep_ids, "restore: keep cluster and member ID");
+  command.add_option("--initial-cluster-token", wishes.token,
+                     "restore: what the new IDs derive from; default: random");
+  command.add_option("--name", wishes.name, "restore: the survivor's name; default: as it was");
+  command.add_flag("--accept-cut-tail", wishes.accept_cut_tail,
                    "cut off a last log record that is damaged in a way etcd would refuse");
+  command.add_flag("--accept-loss", wishes.accept_loss,
+                   "go on although the plan loses what it prints (damaged pages, missing entries)");
   command.add_flag("--quick", options.quick, "do not check every page of the backend");
 }
 
@@ -130,8 +151,12 @@ Result<session::Request> MakeRequest(session::Command command, const TargetOptio
   if (!options.disk.empty()) request.disk = options.disk == "auto" ? "" : options.disk;
   request.secret = SecretFrom(options.secret);
   request.journal_directory = options.journal;
-  ASSIGN_OR_RETURN(request.wishes.strategy, session::ParseStrategy(options.strategy));
-  request.wishes.accept_cut_tail = options.accept_cut_tail;
+  request.wishes = options.wishes;
+  if (!options.strategy.empty()) {
+    ASSIGN_OR_RETURN(request.wishes.strategy, session::ParseStrategy(options.strategy));
+  }
+  request.recommend = options.strategy.empty() && command == session::Command::kPlan;
+  ASSIGN_OR_RETURN(request.wishes.commit, session::ParseCommitLimit(options.commit));
   request.check_backend = !options.quick;
   return request;
 }

@@ -14,8 +14,9 @@ struct TargetOptions {
   std::string disk;  // "auto": the only state disk
   std::string secret;
   std::string journal;
-  std::string strategy = "force-new-cluster";
-  bool accept_cut_tail = false;
+  std::string strategy;  // empty: plan recommends one, apply takes force-new-cluster
+  std::string commit = "log-end";
+  etcd::Wishes wishes;  // without strategy and commit
   bool quick = false;
   bool yes = false;
   bool json = false;

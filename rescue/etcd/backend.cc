@@ -173,6 +173,7 @@ Status ReadLatestRevision(const bolt::Database& database, Backend& backend) {
     const auto revision = DecodeRevision((*last)->first);
     if (revision) {
       backend.latest = *revision;
+      backend.latest_is_marker = (*last)->second.empty();
     } else {
       backend.problems.emplace_back("bucket key: the last key is not a revision");
     }

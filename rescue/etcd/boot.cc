@@ -165,12 +165,14 @@ Result<DecodedChange> Decode(const ConfChangeAt& at) {
   return change;
 }
 
-// Attributes that a member published change only its name and client URLs.
-void Publish(MemberStore& store, const PublishedAttributes& attributes) {
+// Attributes that a member published change only its name and client URLs. False when the member
+// is unknown, where etcd panics (membership/cluster.go, UpdateAttributes).
+bool Publish(MemberStore& store, const PublishedAttributes& attributes) {
   const auto it = store.members.find(attributes.member_id);
-  if (it == store.members.end()) return;
+  if (it == store.members.end()) return store.removed.contains(attributes.member_id);
   it->second.name = attributes.name;
   it->second.client_urls = attributes.client_urls;
+  return true;
 }
 
 Status CheckLog(const Findings& findings, const Start& start, std::uint64_t up_to) {
@@ -276,16 +278,27 @@ Result<BootState> Replay(const Findings& findings, BootRule rule, std::uint64_t 
 
   // Published attributes and configuration changes, merged in log order.
   auto published = findings.published.begin();
-  const auto publish_until = [&](std::uint64_t index) {
+  const auto publish_until = [&](std::uint64_t index) -> Status {
     for (; published != findings.published.end() && published->index < index; ++published) {
       if (published->index <= start.index) continue;
-      Publish(v2_store, published->attributes);
-      if (published->index > ci) Publish(state.backend_store, published->attributes);
+      bool known = Publish(v2_store, published->attributes);
+      if (published->index > ci) {
+        const bool in_backend = Publish(state.backend_store, published->attributes);
+        if (rule != BootRule::kStoreV2) known = in_backend;
+      } else if (rule != BootRule::kStoreV2) {
+        known = true;
+      }
+      if (known) continue;
+      return Damaged("publish-unknown-member",
+                     fmt::format("replay entry {}: member {} published its attributes, but is in no "
+                                 "member list: etcd would panic",
+                                 published->index, Hex16(published->attributes.member_id)));
     }
+    return {};
   };
   for (const auto& at : findings.conf_changes) {
     if (at.index <= start.index || at.index > up_to) continue;
-    publish_until(at.index);
+    RETURN_IF_ERROR(publish_until(at.index));
     const bool new_to_backend = at.index > ci;
     if (rule == BootRule::kBackend37 && !new_to_backend) continue;
     ASSIGN_OR_RETURN(const DecodedChange change, Decode(at));
@@ -304,10 +317,24 @@ Result<BootState> Replay(const Findings& findings, BootRule rule, std::uint64_t 
                      fmt::format("replay entry {}: it removes the last voter", at.index));
     }
   }
-  publish_until(up_to + 1);
+  RETURN_IF_ERROR(publish_until(up_to + 1));
   state.store = rule == BootRule::kStoreV2 ? v2_store : state.backend_store;
   return state;
 }
+
+namespace {
+
+// Without a snapshot to start from, a leader sends a joining member its log from the first entry
+// on. Every revision takes a request, so a log with fewer requests than the backend has revisions is
+// not the whole story: the joiner becomes a voter with a smaller key space, and nobody notices. Seen
+// on 3.4.23, 3.5.16 and 3.5.30 behind a fresh log without a .snap.
+bool JoinerWouldLack(const Findings& findings, const BootState& state) {
+  if (state.snapshot_index > 0 || !findings.backend) return false;
+  // A fresh key space is at revision 1.
+  return findings.backend->latest.main > findings.applied_requests + 1;
+}
+
+}  // namespace
 
 BootVerdict SimulateBoot(const Findings& findings, BootRule rule) {
   BootVerdict verdict;
@@ -344,6 +371,12 @@ BootVerdict SimulateBoot(const Findings& findings, BootRule rule) {
     return refuse("membership-disagrees",
                   fmt::format("the member list would hold {} members instead of the survivor alone",
                               state.store.members.size()));
+  }
+  if (JoinerWouldLack(findings, state)) {
+    return refuse("joiner-incomplete",
+                  fmt::format("a joining member would replay the log from entry 1, which holds only "
+                              "{} requests for revision {}: it would silently lack the rest",
+                              findings.applied_requests, findings.backend->latest.main));
   }
   verdict.leads_alone = true;
   return verdict;

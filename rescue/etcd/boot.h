@@ -49,14 +49,17 @@ struct BootState {
 // including entry `up_to`. Errors (kDataDamaged) are reasons why no etcd could start from here:
 // "log-missing", "log-damaged", "log-tail-unlike-torn", "log-hole", "log-ends-before-commit",
 // "log-ends-before-backend", "snapshot-missing", "snapshot-ahead-of-backend",
-// "bad-configuration-change", "removed-all-voters".
+// "bad-configuration-change", "removed-all-voters", "publish-unknown-member".
 Result<BootState> Replay(const Findings& findings, BootRule rule, std::uint64_t up_to);
 
 struct BootVerdict {
   BootState state;
   std::uint64_t self = 0;
   bool leads_alone = false;  // single voter, single member, not removed: it will elect itself
-  std::string code;          // why not, as in Error::code; empty when leads_alone
+  // Why not, as in Error::code; empty when leads_alone. Besides those of Replay: "survivor-removed",
+  // "survivor-not-a-voter", "other-voters", "learners-left", "membership-disagrees",
+  // "log-tail-unlike-torn", "joiner-incomplete" (it would start, but lose data on the next member).
+  std::string code;
   std::string reason;        // one line
 };
 

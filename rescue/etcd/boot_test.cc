@@ -3,6 +3,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "rescue/edit/memory_file_system.h"
 #include "rescue/etcd/plan.h"
 
 namespace rescue::etcd {
@@ -177,7 +178,7 @@ TEST_CASE("ALogShorterThanItsCommitIndexIsRefused") {
   Sample sample(20);
   sample.AddThree();
   sample.Commit(25);
-  const auto plan = MakePlan(sample.findings, Wishes{});
+  const auto plan = MakePlan(rescue::testing::MemoryFileSystem(), sample.findings, Wishes{});
   REQUIRE_FALSE(plan);
   CHECK(plan.error().code == "log-ends-before-commit");
 }
@@ -186,7 +187,7 @@ TEST_CASE("ARemovedSurvivorIsRefusedByName") {
   Sample sample(20);
   sample.AddThree();
   sample.Change(15, ConfChangeType::kRemoveNode, MakeMember(1));
-  const auto plan = MakePlan(sample.findings, Wishes{});
+  const auto plan = MakePlan(rescue::testing::MemoryFileSystem(), sample.findings, Wishes{});
   REQUIRE_FALSE(plan);
   CHECK(plan.error().code == "survivor-removed");
   CHECK(plan.error().kind == ErrorKind::kDataDamaged);
@@ -243,7 +244,7 @@ TEST_CASE("ADamagedLogIsNotReplayed") {
   sample.AddThree();
   sample.findings.log->tail.kind = raftlog::TailKind::kDamaged;
   sample.findings.log->tail.reason = "crc mismatch, records follow";
-  const auto plan = MakePlan(sample.findings, Wishes{});
+  const auto plan = MakePlan(rescue::testing::MemoryFileSystem(), sample.findings, Wishes{});
   REQUIRE_FALSE(plan);
   CHECK(plan.error().code == "log-damaged");
 }
@@ -263,7 +264,8 @@ TEST_CASE("AnUnstartedMemberIsRemovedLikeTheOthers") {
   auto unstarted = MakeMember(9);
   unstarted.name.clear();
   sample.Change(10, ConfChangeType::kAddNode, unstarted);
-  const auto plan = MakePlan(sample.findings, Wishes{});
+  sample.BackendMembers({MakeMember(1), MakeMember(2), MakeMember(3), unstarted});
+  const auto plan = MakePlan(rescue::testing::MemoryFileSystem(), sample.findings, Wishes{});
   REQUIRE(plan);
   CHECK(plan->removed.size() == 3);
   CHECK(plan->appended_entries == 3);

@@ -42,6 +42,10 @@ struct LogTail {
 };
 
 struct Findings {
+  // The backend that etcd would use at its next start: member/snap/db, or one that was received
+  // from a leader and not taken over yet (member/snap/<index>.snap.db).
+  std::string backend_path;
+  std::optional<std::uint64_t> received_index;  // snapshot index of a received one
   std::optional<Backend> backend;
   std::optional<Error> backend_error;
   std::optional<bolt::CheckReport> check;  // absent when a quick inspection was asked for
@@ -49,12 +53,16 @@ struct Findings {
   std::optional<raftlog::Log> log;
   std::optional<Error> log_error;
   LogTail tail;
+  // Entries with a request at or below the consistent index: what a joining member would replay.
+  std::uint64_t applied_requests = 0;
   std::vector<ConfChangeAt> conf_changes;  // the whole log's, ascending index
   std::vector<PublishedAt> published;      // the whole log's, ascending index
   std::vector<AlarmAt> alarm_requests;     // behind the consistent index
   std::string log_cluster_version;         // the last one that the log sets
 
-  std::vector<raftlog::SnapFile> snaps;  // readable ones, newest first
+  bool v2_keys_in_log = false;             // requests of the v2 API were seen
+  std::vector<raftlog::SnapFile> snaps;             // readable ones, newest first
+  std::vector<raftlog::SnapName> unreadable_snaps;  // newest first
   std::vector<std::string> notes;        // files that were passed over and why, odd records
 
   // Cluster version, from the backend, else the newest .snap, else the log; "" when unknown.
@@ -65,6 +73,8 @@ struct Findings {
   // Index of the last usable log entry, 0 without any.
   std::uint64_t LastIndex() const;
   std::uint64_t CommitIndex() const;
+  // Keys or users of the v2 API exist, in the newest .snap or in the log.
+  bool HasV2Keys() const;
 };
 
 }  // namespace rescue::etcd

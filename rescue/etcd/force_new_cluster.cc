@@ -6,45 +6,24 @@
 #include <map>
 
 #include "rescue/base/units.h"
+#include "rescue/etcd/identity.h"
+#include "rescue/etcd/ids.h"
+#include "rescue/etcd/inspect.h"
+#include "rescue/etcd/plan_parts.h"
 #include "rescue/raftlog/append.h"
 
 namespace rescue::etcd {
 namespace {
 
-tl::unexpected<Error> Unsuitable(std::string code, std::string message, std::string hint) {
-  return Fail(ErrorKind::kDataDamaged, std::move(code),
-              "plan force-new-cluster: " + std::move(message), std::move(hint));
-}
+constexpr Strategy kStrategy = Strategy::kForceNewCluster;
 
-Status CheckBackend(const Findings& findings) {
-  if (!findings.backend) {
-    const Error error = findings.backend_error.value_or(Error{});
-    return Unsuitable(error.code, error.message, error.hint);
+Status CheckWishes(const Wishes& wishes) {
+  if (!wishes.keep_ids && wishes.name.empty() && (wishes.token.empty() || wishes.token_is_random)) {
+    return {};
   }
-  if (!findings.check) return {};
-  for (const auto& problem : findings.check->problems) {
-    // A wrong list of free pages harms nothing: etcd rebuilds it.
-    if (problem.kind == bolt::ProblemKind::kFreelist) continue;
-    return Unsuitable(
-        "backend-damaged",
-        fmt::format("the backend has {} damaged places, the first in page {}{}: {}",
-                    findings.check->problem_count, problem.page,
-                    problem.bucket.empty() ? "" : " of bucket " + problem.bucket, problem.reason),
-        "restore from a backup (strategy restore), or use another survivor");
-  }
-  return {};
-}
-
-Status CheckTail(const Findings& findings, const Wishes& wishes) {
-  const auto& tail = findings.log->tail;
-  if (tail.kind != raftlog::TailKind::kTornUnlikeEtcd || wishes.accept_cut_tail) return {};
-  return Unsuitable(
-      "log-tail-unlike-torn",
-      fmt::format("{} ends with a damaged record that no power cut explains: {}", tail.path,
-                  tail.reason),
-      fmt::format("--accept-cut-tail keeps everything up to entry {} and cuts {} bytes, which go "
-                  "to the journal",
-                  findings.LastIndex(), tail.cut_bytes()));
+  return Fail(ErrorKind::kUsage, "not-for-strategy",
+              "plan force-new-cluster: it keeps cluster ID, member ID and name",
+              "--keep-ids, --name and --initial-cluster-token belong to strategy restore");
 }
 
 // Who is in the cluster once everything in the log is committed, by the rule of every version that
@@ -71,11 +50,11 @@ void CollectOthers(const BootState& state, std::uint64_t self,
   }
 }
 
-Result<FinalMembership> ReplayAll(const Findings& findings) {
+Result<FinalMembership> ReplayAll(const Findings& findings, std::uint64_t through) {
   const std::uint64_t self = findings.log->metadata.node_id;
   const std::uint64_t last = findings.LastIndex();
   if (findings.CommitIndex() > last) {
-    return Unsuitable("log-ends-before-commit",
+    return Unsuitable(kStrategy, "log-ends-before-commit",
                       fmt::format("the log ends at entry {}, but entry {} was committed", last,
                                   findings.CommitIndex()),
                       "strategy restore from the survivor's backend does not need the log");
@@ -83,7 +62,7 @@ Result<FinalMembership> ReplayAll(const Findings& findings) {
   FinalMembership result;
   bool first = true;
   for (const BootRule rule : RulesToCheck(findings)) {
-    auto state = Replay(findings, rule, last);
+    auto state = Replay(findings, rule, through);
     if (first && !state) return Fail(std::move(state.error().Within("plan force-new-cluster")));
     if (!state) continue;
     CollectOthers(*state, self, result.others);
@@ -102,12 +81,12 @@ Result<FinalMembership> ReplayAll(const Findings& findings) {
 Status CheckSurvivor(const BootState& state, std::uint64_t self) {
   const std::string hint = "strategy restore starts a new cluster from its backend";
   if (state.store.removed.contains(self)) {
-    return Unsuitable("survivor-removed",
+    return Unsuitable(kStrategy, "survivor-removed",
                       fmt::format("member {} was removed from its cluster", Hex16(self)), hint);
   }
   if (!state.store.members.contains(self) ||
       (!state.voters.contains(self) && !state.learners.contains(self))) {
-    return Unsuitable("survivor-unknown",
+    return Unsuitable(kStrategy, "survivor-unknown",
                       fmt::format("member {} is not in its own member list", Hex16(self)), hint);
   }
   return {};
@@ -120,9 +99,18 @@ raftlog::Entry ConfChangeEntry(const raftlog::ConfChange& change, raftlog::WireF
   return entry;
 }
 
-std::vector<raftlog::Entry> MembershipEntries(const Plan& plan, const raftlog::Log& log,
-                                              std::uint64_t term) {
+// What changes in the log: entries behind `through`, which take the place of what follows it.
+struct LogChange {
+  std::uint64_t through = 0;
   std::vector<raftlog::Entry> entries;
+  raftlog::HardState hard_state;
+};
+
+LogChange ChangeLog(const Findings& findings, const Plan& plan, bool moves, std::uint64_t through) {
+  const raftlog::Log& log = *findings.log;
+  LogChange change;
+  change.through = through;
+  auto& entries = change.entries;
   if (plan.promotes_survivor) {
     // Before the removals: raft panics when the last voter goes.
     entries.push_back(ConfChangeEntry(
@@ -134,28 +122,115 @@ std::vector<raftlog::Entry> MembershipEntries(const Plan& plan, const raftlog::L
     entries.push_back(
         ConfChangeEntry({0, raftlog::ConfChangeType::kRemoveNode, member.id, {}}, log.wire_form));
   }
-  std::uint64_t index = log.last_index();
+  if (moves) {
+    // Behind the removals: the new URL may be one that a former member had.
+    raftlog::Member update;
+    update.id = plan.survivor.id;
+    update.peer_urls = plan.survivor.peer_urls;
+    entries.push_back(ConfChangeEntry({0, raftlog::ConfChangeType::kUpdateNode, plan.survivor.id,
+                                       ToBytes(AsBytes(raftlog::WriteMemberJson(update)))},
+                                      log.wire_form));
+  }
+  const bool drops = through < log.last_index();
+  // Something must override what is dropped.
+  if (drops && entries.empty()) entries.emplace_back();
+
+  raftlog::HardState& state = change.hard_state;
+  state = log.hard_state.value_or(raftlog::HardState{});
+  state.term = std::max(state.term, log.last_term());
+  if (drops) {
+    // An index and a term name one entry only, for ever.
+    ++state.term;
+    state.vote = 0;
+  }
+  std::uint64_t index = through;
   for (auto& entry : entries) {
-    entry.term = term;
+    entry.term = state.term;
     entry.index = ++index;
   }
-  return entries;
+  state.commit = index;
+  return change;
+}
+
+// Bucket members of 3.4 and 3.5 may tell another story than the v2 store, which these versions
+// trust; 3.6 would believe the bucket. Configuration changes do not mend that (they are judged by
+// the v2 store), so the bucket itself is corrected. Seen in the field: members that came back after
+// an upgrade, and learners that had long been promoted.
+void AddMembershipFix(const BootState& state, const Plan& plan, bolt::TransactionRequest& request,
+                      std::vector<std::string>& warnings) {
+  if (state.rule != BootRule::kStoreV2) return;
+  bolt::BucketChanges members{"members", false, {}};
+  bolt::BucketChanges removed{"members_removed", false, {}};
+  const auto key_of = [](std::uint64_t id) { return ToBytes(AsBytes(raftlog::FormatMemberId(id))); };
+  for (const auto& [id, member] : state.backend_store.members) {
+    if (state.store.members.contains(id)) continue;
+    members.keys.push_back({key_of(id), std::nullopt});
+    removed.keys.push_back({key_of(id), ToBytes(AsBytes("removed"))});
+    warnings.push_back(fmt::format(
+        "the backend still lists member {}, which is not in the cluster: taken out", Hex16(id)));
+  }
+  const auto own = state.backend_store.members.find(plan.survivor.id);
+  const auto& trusted = state.store.members.at(plan.survivor.id);
+  if (own == state.backend_store.members.end() || own->second.is_learner != trusted.is_learner ||
+      own->second.peer_urls != trusted.peer_urls) {
+    members.keys.push_back(
+        {key_of(plan.survivor.id), ToBytes(AsBytes(raftlog::WriteMemberJson(plan.survivor)))});
+    warnings.emplace_back("the backend's record of the survivor is outdated: corrected");
+  }
+  if (!members.keys.empty()) request.buckets.push_back(std::move(members));
+  if (!removed.keys.empty()) request.buckets.push_back(std::move(removed));
+}
+
+// The state that the backend is in, as a snapshot to start from.
+Result<NewSnapshot> SnapshotAtBackend(const Findings& findings) {
+  const std::uint64_t ci = findings.ConsistentIndex();
+  const auto* entry = findings.log->Find(ci);
+  if (entry == nullptr) {
+    return Unsuitable(kStrategy, "nothing-applied", "the backend has applied no entry of the log yet",
+                      "start etcd once without these changes, stop it, and make them then");
+  }
+  ASSIGN_OR_RETURN(const auto state, Replay(findings, RuleFor(findings), ci));
+  NewSnapshot snapshot;
+  snapshot.metadata.index = ci;
+  snapshot.metadata.term = entry->term;
+  snapshot.metadata.conf_state.voters = {state.voters.begin(), state.voters.end()};
+  snapshot.metadata.conf_state.learners = {state.learners.begin(), state.learners.end()};
+  snapshot.store.members = state.store.members;
+  snapshot.store.removed = state.store.removed;
+  snapshot.store.cluster_version = findings.ClusterVersion();
+  return snapshot;
+}
+
+Status AddSnapFile(const FileView& data, const Findings& findings, const NewSnapshot& snapshot,
+                   edit::EditList& edits) {
+  const std::string path = JoinPath(
+      kSnapDirectory, raftlog::FormatSnapName({snapshot.metadata.term, snapshot.metadata.index}));
+  ASSIGN_OR_RETURN(const bool taken, Exists(data, path));
+  // Only one that cannot be read; etcd itself gives it this name.
+  if (taken) edits.push_back(edit::Rename{path, path + ".broken"});
+  ASSIGN_OR_RETURN(auto attributes, AttributesLike(data, {findings.backend_path}, 0644));
+  edits.push_back(edit::CreateFile{
+      path, raftlog::EncodeSnapFile(snapshot.metadata, snapshot.store), std::move(attributes)});
+  return {};
 }
 
 void Explain(const Findings& findings, Plan& plan) {
   const auto& log = *findings.log;
   plan.kept.push_back(fmt::format("cluster ID {} and member ID {}", Hex16(plan.cluster_id),
                                   Hex16(plan.survivor.id)));
-  plan.kept.push_back(fmt::format("the backend as it is: revision {}, applied up to log entry {}",
+  plan.kept.push_back(fmt::format("the backend{}: revision {}, applied up to log entry {}",
+                                  plan.backend_pages == 0 ? " as it is" : "",
                                   findings.backend->latest.main, findings.ConsistentIndex()));
-  if (findings.tail.entries > 0) {
+  if (plan.tail_entries > 0) {
     plan.kept.push_back(
         fmt::format("{} log entries that the backend has not applied yet (up to {} revisions)",
-                    findings.tail.entries, findings.tail.may_write));
+                    plan.tail_entries, findings.tail.may_write));
   }
   const bool was_leader = log.hard_state && log.hard_state->vote == plan.survivor.id &&
                           log.last_term() == log.hard_state->term;
-  if (was_leader) {
+  if (!plan.loss.none()) {
+    // Said where it was found.
+  } else if (was_leader) {
     plan.lost.emplace_back(
         "nothing that was acknowledged: the survivor led the last term, so its log has it all");
   } else {
@@ -163,95 +238,138 @@ void Explain(const Findings& findings, Plan& plan) {
         "nothing that reached this disk; as a follower it may lack the very last acknowledged "
         "writes, which cannot be known from here");
   }
-  if (findings.tail.above_commit > 0) {
+  const std::uint64_t above = findings.tail.above_commit - plan.loss.chosen;
+  if (above > 0) {
     plan.warnings.push_back(
         fmt::format("{} entries above the last known commit index {} are kept; some may never "
-                    "have been acknowledged",
-                    findings.tail.above_commit, plan.commit_before));
+                    "have been acknowledged{}",
+                    above, plan.commit_before,
+                    log.hard_state && log.last_term() < log.hard_state->term
+                        ? ", and a later election took place: others may have overwritten them "
+                          "(--commit known drops them)"
+                        : ""));
   }
   if (plan.cut_bytes > 0) {
     plan.warnings.push_back(fmt::format("{} bytes of an unfinished record are cut off the log: {}",
                                         plan.cut_bytes, log.tail.reason));
   }
-}
-
-void ExplainState(const Findings& findings, Plan& plan) {
-  const Backend& backend = *findings.backend;
-  if (!backend.meta_problem.empty()) {
-    plan.warnings.push_back("the backend's older state is used: " + backend.meta_problem);
-  }
-  for (const auto& alarm : backend.alarms) {
-    plan.warnings.push_back(fmt::format(
-        "alarm {} of member {} stays set: after the start run `etcdctl alarm disarm`",
-        alarm.type == AlarmType::kNoSpace ? "NOSPACE" : "CORRUPT", Hex16(alarm.member_id)));
-  }
   for (const auto& at : findings.alarm_requests) {
     if (!at.request.activate) continue;
-    plan.warnings.push_back(
-        fmt::format("log entry {} sets an alarm: after the start look at "
-                    "`etcdctl alarm list`",
-                    at.index));
+    plan.warnings.push_back(fmt::format(
+        "log entry {} sets an alarm at the next start: look at `etcdctl alarm list`, clear it with "
+        "`etcdctl alarm disarm`",
+        at.index));
   }
-  if (!backend.downgrade.empty()) {
-    plan.warnings.push_back(
-        fmt::format("a downgrade to {} is in progress: finish or cancel it after the start",
-                    backend.downgrade));
+  if (plan.promotes_survivor && RuleFor(findings) == BootRule::kStoreV2) {
+    plan.warnings.emplace_back(
+        "etcd 3.5.0 to 3.5.19 do not record a promotion in the backend: go to 3.5.26 or later before "
+        "an upgrade to 3.6");
   }
-  plan.next_steps.emplace_back(
-      "start etcd on this node with its old flags; do not use --force-new-cluster");
-  for (const auto& member : plan.removed) {
-    plan.next_steps.push_back(fmt::format(
-        "never start member {}{} with its old data again: wipe it, then add it as a new member",
-        Hex16(member.id), member.name.empty() ? "" : " (" + member.name + ")"));
-  }
-  plan.next_steps.emplace_back(
-      "etcdctl member list; then, one at a time: etcdctl member add NAME --peer-urls=URL and start "
-      "that member with --initial-cluster-state=existing");
 }
 
-}  // namespace
+std::uint64_t ChooseEnd(const Findings& findings, const Wishes& wishes, Plan& plan) {
+  const std::uint64_t last = findings.LastIndex();
+  if (wishes.commit == CommitLimit::kLogEnd) return last;
+  const std::uint64_t known =
+      std::min(last, std::max(findings.CommitIndex(), findings.ConsistentIndex()));
+  plan.loss.entries = plan.loss.chosen = plan.loss.revisions = last - known;
+  if (last > known) {
+    plan.lost.push_back(fmt::format("{} entries above the last known commit index {}, as asked",
+                                    last - known, known));
+  }
+  return known;
+}
 
-Result<Plan> PlanForceNewCluster(const Findings& findings, const Wishes& wishes) {
-  RETURN_IF_ERROR(CheckBackend(findings));
+// Everything that a joining member must not miss: anything but the membership itself.
+Result<bolt::TransactionRequest> ChangeBackend(const FileView& data, const Findings& findings,
+                                               const Wishes& wishes, std::uint64_t through,
+                                               Plan& plan) {
+  bolt::TransactionRequest request;
+  RETURN_IF_ERROR(AddDamageRepair(findings, wishes, plan, request));
+  RETURN_IF_ERROR(AddBump(data, findings, wishes, through, plan, request));
+  AddAlarmClearing(findings, wishes, plan, request);
+  return request;
+}
+
+Status CheckLogFits(const Findings& findings) {
   if (!findings.log) {
     Error error = findings.log_error.value_or(Error{});
     error.hint = "strategy restore from the survivor's backend does not need the log";
     return Fail(std::move(error.Within("plan force-new-cluster")));
   }
+  if (!LogIsForeign(findings)) return {};
+  return Unsuitable(kStrategy, "log-foreign",
+                    fmt::format("the log belongs to member {} at another time, not to this backend",
+                                Hex16(findings.log->metadata.node_id)),
+                    "put the right log in place, or use strategy restore, which starts a new one");
+}
+
+}  // namespace
+
+Result<Plan> PlanForceNewCluster(const FileView& data, const Findings& findings,
+                                 const Wishes& wishes) {
+  RETURN_IF_ERROR(CheckWishes(wishes));
+  RETURN_IF_ERROR(NeedBackend(findings, kStrategy));
+  RETURN_IF_ERROR(CheckLogFits(findings));
+  RETURN_IF_ERROR(NeedUsableTail(findings, wishes));
   const raftlog::Log& log = *findings.log;
-  RETURN_IF_ERROR(CheckTail(findings, wishes));
-  ASSIGN_OR_RETURN(const FinalMembership final_membership, ReplayAll(findings));
+  Plan plan;
+  plan.strategy = kStrategy;
+  const std::uint64_t through = ChooseEnd(findings, wishes, plan);
+  ASSIGN_OR_RETURN(const FinalMembership final_membership, ReplayAll(findings, through));
   const std::uint64_t self = log.metadata.node_id;
   RETURN_IF_ERROR(CheckSurvivor(final_membership.state, self));
 
-  Plan plan;
-  plan.strategy = Strategy::kForceNewCluster;
-  plan.cluster_id = log.metadata.cluster_id;
+  plan.cluster_id = plan.former_cluster_id = log.metadata.cluster_id;
+  plan.former_member_id = self;
   plan.survivor = final_membership.state.store.members.at(self);
   plan.commit_before = findings.CommitIndex();
-  plan.commit_after = plan.commit_before;
-  plan.tail_entries = findings.tail.entries;
-  plan.fingerprint = edit::Fingerprint(plan.edits);
-  if (SimulateBoot(findings, RuleFor(findings)).leads_alone) {
-    plan.kept.emplace_back("everything: the survivor already is the only member");
-    return plan;
+  plan.tail_entries = findings.tail.entries - plan.loss.chosen;
+  const auto former_urls = plan.survivor.peer_urls;
+  if (!wishes.peer_urls.empty()) {
+    ASSIGN_OR_RETURN(plan.survivor.peer_urls, CheckPeerUrls(wishes.peer_urls));
   }
+  const bool moves = plan.survivor.peer_urls != former_urls;
   for (const auto& [id, member] : final_membership.others) plan.removed.push_back(member);
   plan.promotes_survivor = final_membership.state.learners.contains(self);
   plan.survivor.is_learner = false;
 
-  raftlog::HardState hard_state = log.hard_state.value_or(raftlog::HardState{});
-  hard_state.term = std::max(hard_state.term, log.last_term());
-  const auto entries = MembershipEntries(plan, log, hard_state.term);
-  hard_state.commit = log.last_index() + entries.size();
-  ASSIGN_OR_RETURN(const auto append, raftlog::PlanAppend(log, entries, hard_state));
-  plan.edits = append.edits;
+  ASSIGN_OR_RETURN(auto request, ChangeBackend(data, findings, wishes, through, plan));
+  const bool joiner_needs_snapshot =
+      !request.buckets.empty() && final_membership.state.snapshot_index == 0;
+  RETURN_IF_ERROR(NeedAcceptedLoss(wishes, plan));
+  AddMembershipFix(final_membership.state, plan, request, plan.warnings);
+  ASSIGN_OR_RETURN(const auto commit, PlanBackend(data, findings, std::move(request), plan));
+
+  const LogChange change = ChangeLog(findings, plan, moves, through);
+  const bool alone = SimulateBoot(findings, RuleFor(findings)).leads_alone;
+  if (alone && commit.edits.empty() && change.entries.empty()) {
+    plan.commit_after = plan.commit_before;
+    plan.fingerprint = edit::Fingerprint(plan.edits);
+    plan.kept.emplace_back("everything: the survivor already is the only member");
+    return plan;
+  }
+  raftlog::AppendOptions options;
+  options.keep_through = through;
+  if (!commit.edits.empty()) {
+    plan.edits.insert(plan.edits.end(), commit.edits.begin(), commit.edits.end() - 1);
+  }
+  if (joiner_needs_snapshot) {
+    ASSIGN_OR_RETURN(const auto snapshot, SnapshotAtBackend(findings));
+    RETURN_IF_ERROR(AddSnapFile(data, findings, snapshot, plan.edits));
+    options.mark = MarkFor(snapshot, findings);
+  }
+  ASSIGN_OR_RETURN(const auto append,
+                   raftlog::PlanAppend(log, change.entries, change.hard_state, options));
+  plan.edits.insert(plan.edits.end(), append.edits.begin(), append.edits.end());
+  if (!commit.edits.empty()) plan.edits.push_back(commit.edits.back());
   plan.fingerprint = edit::Fingerprint(plan.edits);
   plan.cut_bytes = append.cut_bytes;
-  plan.appended_entries = entries.size();
-  plan.commit_after = hard_state.commit;
+  plan.appended_entries = change.entries.size();
+  plan.commit_after = change.hard_state.commit;
   Explain(findings, plan);
-  ExplainState(findings, plan);
+  ExplainState(findings, wishes, plan);
+  ExplainNextSteps(plan);
   return plan;
 }
 

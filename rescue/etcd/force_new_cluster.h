@@ -14,6 +14,12 @@ namespace rescue::etcd {
 // power cut entries above it may well have been acknowledged to clients. Raft allows to keep them
 // as long as the other members never come back, so they are kept. Measured on 20 killed survivors
 // of five versions: etcd's flag lost acknowledged writes on 6, this way on none.
-Result<Plan> PlanForceNewCluster(const Findings& findings, const Wishes& wishes);
+//
+// What else was asked for: other peer URLs become one more configuration change. A bump, cleared
+// alarms and dropped pages become one bbolt transaction, and when the log still starts at entry 1, a
+// snapshot at the backend's index with it: a member that joins must receive this backend, not replay
+// the log as if nothing had happened.
+Result<Plan> PlanForceNewCluster(const FileView& data, const Findings& findings,
+                                 const Wishes& wishes);
 
 }  // namespace rescue::etcd

@@ -14,15 +14,45 @@ namespace {
 // consistent index are data that the backend already has.
 constexpr std::uint64_t kLargestMembershipEntry = 4 * kKiB;
 
-void InspectBackend(const FileView& data, const InspectOptions& options, Findings& findings) {
-  auto backend = ReadBackend(data, kBackendPath);
-  if (!backend) {
+void InspectBackend(const FileView& data, Findings& findings) {
+  findings.backend_path = kBackendPath;
+  auto backend = ReadBackend(data, findings.backend_path);
+  if (backend) {
+    findings.backend = *std::move(backend);
+  } else {
     findings.backend_error = std::move(backend.error());
+  }
+}
+
+// etcd renames <index>.snap.db over db when the snapshot that it starts from is ahead of the backend
+// (server/storage/backend.go, RecoverSnapshotBackend).
+void PreferReceivedBackend(const FileView& data, const std::vector<std::uint64_t>& received,
+                           Findings& findings) {
+  if (!findings.log || !findings.log->hard_state) return;
+  const std::uint64_t ci = findings.ConsistentIndex();
+  for (auto index = received.rbegin(); index != received.rend(); ++index) {
+    const auto& marks = findings.log->marks;
+    const bool vouched = std::any_of(marks.begin(), marks.end(), [&](const auto& mark) {
+      return mark.index == *index && mark.index <= findings.CommitIndex();
+    });
+    if (!vouched || *index <= ci) continue;
+    std::string path = JoinPath(kSnapDirectory, raftlog::FormatSnapDatabaseName(*index));
+    auto backend = ReadBackend(data, path);
+    if (!backend) {
+      findings.notes.push_back(fmt::format("{}: {}", path, backend.error().message));
+      continue;
+    }
+    findings.backend = *std::move(backend);
+    findings.backend_error.reset();
+    findings.backend_path = std::move(path);
+    findings.received_index = *index;
     return;
   }
-  findings.backend = *std::move(backend);
-  if (!options.check_backend) return;
-  const auto file = data.Open(kBackendPath);
+}
+
+void CheckBackend(const FileView& data, const InspectOptions& options, Findings& findings) {
+  if (!findings.backend || !options.check_backend) return;
+  const auto file = data.Open(findings.backend_path);
   bolt::CheckOptions check_options;
   check_options.progress = [&](std::uint64_t done, std::uint64_t total) {
     if (options.progress) options.progress(done, total);
@@ -37,11 +67,12 @@ void InspectBackend(const FileView& data, const InspectOptions& options, Finding
   }
 }
 
-void InspectSnaps(const FileView& data, Findings& findings) {
-  const auto listing = raftlog::ListSnaps(data, kSnapDirectory);
+// Returns the indexes of received backends.
+std::vector<std::uint64_t> InspectSnaps(const FileView& data, Findings& findings) {
+  auto listing = raftlog::ListSnaps(data, kSnapDirectory);
   if (!listing) {
     findings.notes.push_back(listing.error().message);
-    return;
+    return {};
   }
   for (const auto& name : listing->snaps) {
     const std::string path = JoinPath(kSnapDirectory, raftlog::FormatSnapName(name));
@@ -49,6 +80,7 @@ void InspectSnaps(const FileView& data, Findings& findings) {
     if (snap) {
       findings.snaps.push_back(*std::move(snap));
     } else {
+      findings.unreadable_snaps.push_back(name);
       findings.notes.push_back(fmt::format("{}: {}", path, snap.error().message));
     }
   }
@@ -68,6 +100,7 @@ void InspectSnaps(const FileView& data, Findings& findings) {
   for (const auto& name : listing->foreign) {
     findings.notes.push_back(fmt::format("{}: not etcd's", JoinPath(kSnapDirectory, name)));
   }
+  return std::move(listing->database_indexes);
 }
 
 void NoteConfChange(const raftlog::Entry& entry, Findings& findings) {
@@ -84,6 +117,7 @@ void NoteRequest(const raftlog::Entry& entry, bool in_tail, Findings& findings) 
     if (in_tail) ++findings.tail.undecodable;
     return;
   }
+  if (request->v2_key) findings.v2_keys_in_log = true;
   if (request->published) findings.published.push_back({entry.index, *request->published});
   if (!request->cluster_version.empty()) findings.log_cluster_version = request->cluster_version;
   if (!in_tail) return;
@@ -103,6 +137,7 @@ Status InspectEntries(const FileView& data, Findings& findings) {
       if (ref.index > findings.CommitIndex()) ++findings.tail.above_commit;
     }
     const bool changes_members = ref.type != raftlog::EntryType::kNormal;
+    if (!in_tail && !changes_members && ref.data_size > 0) ++findings.applied_requests;
     if (!changes_members && !in_tail &&
         (ref.data_size == 0 || ref.data_size > kLargestMembershipEntry)) {
       continue;
@@ -117,15 +152,14 @@ Status InspectEntries(const FileView& data, Findings& findings) {
   return {};
 }
 
-Status InspectLog(const FileView& data, Findings& findings) {
+void ReadLog(const FileView& data, Findings& findings) {
   auto log = raftlog::ReadLog(data, kLogDirectory);
   if (!log) {
     findings.log_error = std::move(log.error());
-    return {};
+    return;
   }
   findings.log = *std::move(log);
   for (const auto& note : findings.log->notes) findings.notes.push_back(note);
-  return InspectEntries(data, findings);
 }
 
 }  // namespace
@@ -156,6 +190,10 @@ std::uint64_t Findings::CommitIndex() const {
   return log && log->hard_state ? log->hard_state->commit : 0;
 }
 
+bool Findings::HasV2Keys() const {
+  return v2_keys_in_log || (!snaps.empty() && snaps.front().store.has_user_keys);
+}
+
 Result<Findings> Inspect(const FileView& data, const InspectOptions& options) {
   const auto member = data.Stat("member");
   if (!member || member->type != FileType::kDirectory) {
@@ -165,9 +203,12 @@ Result<Findings> Inspect(const FileView& data, const InspectOptions& options) {
                 "name etcd's --data-dir, the directory that holds member/");
   }
   Findings findings;
-  InspectBackend(data, options, findings);
-  InspectSnaps(data, findings);
-  RETURN_IF_ERROR(InspectLog(data, findings));
+  InspectBackend(data, findings);
+  const auto received = InspectSnaps(data, findings);
+  ReadLog(data, findings);
+  PreferReceivedBackend(data, received, findings);
+  CheckBackend(data, options, findings);
+  if (findings.log) RETURN_IF_ERROR(InspectEntries(data, findings));
   return findings;
 }
 

@@ -1,7 +1,7 @@
 #include "rescue/etcd/json.h"
 
 #include "rescue/base/units.h"
-#include "rescue/etcd/inspect.h"
+#include "rescue/etcd/diagnosis.h"
 
 namespace rescue::etcd {
 namespace {
@@ -218,6 +218,41 @@ json ToJson(const Findings& findings) {
   json snaps = json::array();
   for (const auto& snap : findings.snaps) snaps.push_back(SnapJson(snap));
   document["snapshots"] = std::move(snaps);
+  document["backend_path"] = findings.backend_path;
+  json diagnoses = json::array();
+  for (const auto& diagnosis : Diagnose(findings)) {
+    diagnoses.push_back({{"code", diagnosis.code},
+                         {"severity", Name(diagnosis.severity)},
+                         {"text", diagnosis.text}});
+  }
+  document["diagnoses"] = std::move(diagnoses);
+  return document;
+}
+
+json ToJson(const Loss& loss) {
+  return {{"entries", loss.entries},     {"chosen_entries", loss.chosen},
+          {"revisions", loss.revisions}, {"pages", loss.pages},
+          {"v2_keys", loss.v2_keys},     {"unknown", loss.unknown},
+          {"text", Describe(loss)}};
+}
+
+json ToJson(const Advice& advice) {
+  json alternatives = json::array();
+  for (const auto& way : advice.alternatives) {
+    json alternative = {{"flags", way.flags},
+                        {"strategy", Name(way.wishes.strategy)},
+                        {"keeps_ids", way.wishes.strategy == Strategy::kForceNewCluster ||
+                                          way.wishes.keep_ids},
+                        {"possible", way.possible()},
+                        {"needs_acceptance", way.needs_acceptance},
+                        {"loss", ToJson(way.loss)},
+                        {"lost", way.lost}};
+    if (way.error) alternative["error"] = ErrorJson(*way.error);
+    alternatives.push_back(std::move(alternative));
+  }
+  json document = {{"alternatives", std::move(alternatives)}, {"reasons", advice.reasons}};
+  document["recommended"] =
+      advice.recommended ? json(advice.alternatives[*advice.recommended].flags) : json();
   return document;
 }
 
@@ -233,12 +268,20 @@ json ToJson(const Plan& plan) {
           {"fingerprint", plan.fingerprint},
           {"cluster_id", Hex16(plan.cluster_id)},
           {"survivor", ToJson(plan.survivor)},
+          {"former_cluster_id", Hex16(plan.former_cluster_id)},
+          {"former_member_id", Hex16(plan.former_member_id)},
+          {"token", plan.token},
           {"promotes_survivor", plan.promotes_survivor},
           {"removed_members", Members(plan.removed)},
           {"commit_before", plan.commit_before},
           {"commit_after", plan.commit_after},
           {"appended_entries", plan.appended_entries},
           {"only_in_log_kept", plan.tail_entries},
+          {"carried_entries", plan.carried_entries},
+          {"revision_before", plan.revision_before},
+          {"revision_after", plan.revision_after},
+          {"backend_pages", plan.backend_pages},
+          {"loss", ToJson(plan.loss)},
           {"cut_bytes", plan.cut_bytes},
           {"edits", std::move(edits)},
           {"bytes_to_write", bytes},

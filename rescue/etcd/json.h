@@ -4,12 +4,15 @@
 
 #include <nlohmann/json.hpp>
 
+#include "rescue/etcd/advice.h"
 #include "rescue/etcd/plan.h"
 
 namespace rescue::etcd {
 
 nlohmann::json ToJson(const raftlog::Member& member);
 nlohmann::json ToJson(const Findings& findings);
+nlohmann::json ToJson(const Loss& loss);
+nlohmann::json ToJson(const Advice& advice);
 nlohmann::json ToJson(const Plan& plan);
 nlohmann::json ToJson(const BootVerdict& verdict);
 

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "rescue/base/units.h"
 #include "rescue/edit/overlay.h"
 #include "rescue/etcd/force_new_cluster.h"
 #include "rescue/etcd/inspect.h"
+#include "rescue/etcd/restore.h"
 
 namespace rescue::etcd {
 namespace {
@@ -16,25 +18,46 @@ tl::unexpected<Error> RehearsalFailed(std::string_view reason) {
               fmt::format("rehearse the plan: {}", reason), std::string(kReport));
 }
 
-bool TouchesBackend(const edit::EditList& edits) {
-  for (const auto& edit : edits) {
-    const auto* write = std::get_if<edit::WriteRange>(&edit);
-    if (write == nullptr || write->path == kBackendPath) return true;
-  }
-  return false;
-}
-
-// Every entry that was there is there, with the same term.
-Status CheckNoEntryLost(const Findings& before, const Findings& after) {
-  if (!before.log || !after.log) return RehearsalFailed("the log cannot be read afterwards");
-  if (before.log->metadata != after.log->metadata) {
+// Every entry that the plan keeps is there, with the same term and content.
+Status CheckEntriesKept(const FileView& data, const Findings& before, const FileView& result,
+                        const Findings& after, const Plan& plan) {
+  if (!after.log) return RehearsalFailed("the log cannot be read afterwards");
+  const raftlog::Metadata expected{plan.survivor.id, plan.cluster_id};
+  if (after.log->metadata != expected) {
     return RehearsalFailed("the log would belong to another member");
   }
-  for (const auto& entry : before.log->entries) {
-    const auto* found = after.log->Find(entry.index);
-    if (found == nullptr || found->term != entry.term || found->data_size != entry.data_size) {
-      return RehearsalFailed(fmt::format("log entry {} would be lost", entry.index));
+  if (!before.log || plan.tail_entries == 0) return {};
+  raftlog::EntryReader old_entries(data, *before.log);
+  raftlog::EntryReader new_entries(result, *after.log);
+  // Where the backend had applied nothing, a new log counts from 2 on.
+  const std::uint64_t shift = after.ConsistentIndex() - before.ConsistentIndex();
+  const std::uint64_t first = before.ConsistentIndex() + 1;
+  for (std::uint64_t index = first; index < first + plan.tail_entries; ++index) {
+    const auto* old_ref = before.log->Find(index);
+    const auto* new_ref = after.log->Find(index + shift);
+    if (old_ref == nullptr || new_ref == nullptr || old_ref->term != new_ref->term) {
+      return RehearsalFailed(fmt::format("log entry {} would be lost", index));
     }
+    ASSIGN_OR_RETURN(const auto old_entry, old_entries.Read(*old_ref));
+    ASSIGN_OR_RETURN(const auto new_entry, new_entries.Read(*new_ref));
+    // A carried entry may have been emptied: then it changed the former membership or an alarm.
+    if (new_entry.data != old_entry.data && !new_entry.data.empty()) {
+      return RehearsalFailed(fmt::format("log entry {} would change", index));
+    }
+  }
+  return {};
+}
+
+// All places agree on the survivor alone, also those that its version does not look at.
+Status CheckMembership(const Plan& plan, const BootVerdict& verdict) {
+  const auto& state = verdict.state;
+  const auto& own = state.store.members.at(verdict.self);
+  if (own.peer_urls != plan.survivor.peer_urls || own.is_learner) {
+    return RehearsalFailed("the survivor's own record would be wrong");
+  }
+  for (const auto& [id, member] : state.backend_store.members) {
+    if (id == verdict.self) continue;
+    return RehearsalFailed(fmt::format("the backend would still list member {}", Hex16(id)));
   }
   return {};
 }
@@ -45,14 +68,22 @@ std::string_view Name(Strategy strategy) {
   switch (strategy) {
     case Strategy::kForceNewCluster:
       return "force-new-cluster";
+    case Strategy::kRestore:
+      return "restore";
   }
   return "unknown";
 }
 
-Result<Plan> MakePlan(const Findings& findings, const Wishes& wishes) {
+std::string_view Name(CommitLimit limit) {
+  return limit == CommitLimit::kLogEnd ? "log-end" : "known";
+}
+
+Result<Plan> MakePlan(const FileView& data, const Findings& findings, const Wishes& wishes) {
   switch (wishes.strategy) {
     case Strategy::kForceNewCluster:
-      return PlanForceNewCluster(findings, wishes);
+      return PlanForceNewCluster(data, findings, wishes);
+    case Strategy::kRestore:
+      return PlanRestore(data, findings, wishes);
   }
   return Fail(ErrorKind::kUsage, "unknown-strategy", "plan: unknown strategy");
 }
@@ -61,10 +92,17 @@ Result<RehearsedPlan> Rehearse(const FileView& data, const Findings& before, Pla
   auto overlay = edit::Overlay::Make(data, plan.edits);
   if (!overlay) return RehearsalFailed(overlay.error().message);
   InspectOptions options;
-  options.check_backend = TouchesBackend(plan.edits);
+  options.check_backend = before.check && plan.backend_pages > 0;
   ASSIGN_OR_RETURN(Findings after, Inspect(**overlay, options));
   if (!options.check_backend) after.check = before.check;
-  RETURN_IF_ERROR(CheckNoEntryLost(before, after));
+  if (!plan.nothing_to_do()) {
+    RETURN_IF_ERROR(CheckEntriesKept(data, before, **overlay, after, plan));
+  }
+  if (after.check && plan.backend_pages > 0 && !after.check->clean()) {
+    return RehearsalFailed(fmt::format("the backend's page {} would be damaged: {}",
+                                       after.check->problems.front().page,
+                                       after.check->problems.front().reason));
+  }
 
   const auto rules = RulesToCheck(after);
   const BootVerdict verdict = SimulateBoot(after, rules.front());
@@ -72,6 +110,7 @@ Result<RehearsedPlan> Rehearse(const FileView& data, const Findings& before, Pla
     return RehearsalFailed(
         fmt::format("{} would not lead alone: {}", Name(rules.front()), verdict.reason));
   }
+  if (!plan.nothing_to_do()) RETURN_IF_ERROR(CheckMembership(plan, verdict));
   for (std::size_t i = 1; i < rules.size(); ++i) {
     const BootVerdict next = SimulateBoot(after, rules[i]);
     if (next.leads_alone) continue;

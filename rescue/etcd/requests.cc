@@ -91,6 +91,7 @@ Status DecodeV2(ByteView message, Request& request) {
     return Skip(field);
   }));
   request.kind = RequestKind::kOther;
+  request.v2_key = path == "/1" || path.starts_with("/1/");
   if (method != "PUT") return {};
   if (path == "/0/version") {
     request.kind = RequestKind::kMembership;
@@ -176,7 +177,7 @@ Result<Request> DecodeInternal(ByteView data) {
 }  // namespace
 
 Result<Request> DecodeRequest(ByteView data) {
-  if (data.empty()) return Request{RequestKind::kEmpty, {}, {}, {}};
+  if (data.empty()) return Request{RequestKind::kEmpty, {}, {}, {}, false};
   if (auto request = DecodeInternal(data)) return request;
   // Before InternalRaftRequest, entries held a bare v2 Request (server.go, applyEntryNormal).
   Request request;

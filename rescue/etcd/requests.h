@@ -57,6 +57,7 @@ struct Request {
   std::optional<AlarmRequest> alarm;
   std::optional<PublishedAttributes> published;
   std::string cluster_version;  // set by this request; empty otherwise
+  bool v2_key = false;          // a key of the v2 API, which is kept in .snap files only
 
   // True when applying it may take a new revision.
   bool MayWrite() const {
@@ -67,5 +68,24 @@ struct Request {
 
 // Fails ("bad-request", kDataDamaged) for bytes that are neither form; the caller goes on.
 Result<Request> DecodeRequest(ByteView data);
+
+// Keys from `key` on, below `end`; an empty `end` means this key alone, "\0" means no limit
+// (RangeRequest.range_end, rpc.proto).
+struct KeyRange {
+  Bytes key;
+  Bytes end;
+  bool operator==(const KeyRange&) const = default;
+};
+bool Overlap(const KeyRange& a, const KeyRange& b);
+
+// How a request depends on the numbers of revisions: what it may write, and whose create or
+// modification revision it compares with a number other than 0. When such a key was written shortly
+// before, the answer depends on which revision that write was given.
+struct RevisionUse {
+  std::vector<KeyRange> writes;
+  std::vector<KeyRange> compares;
+};
+// Fails like DecodeRequest. Transactions inside transactions are followed for 16 levels.
+Result<RevisionUse> DecodeRevisionUse(ByteView data);
 
 }  // namespace rescue::etcd

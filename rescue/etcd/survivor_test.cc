@@ -120,6 +120,15 @@ std::set<std::string> Ids(const std::vector<raftlog::Member>& members) {
   return ids;
 }
 
+// Inspects and plans what the directory would look like after these edits.
+Result<Plan> MakePlanOn(const FileView& data, const edit::EditList& edits, const Wishes& wishes) {
+  const auto overlay = edit::Overlay::Make(data, edits).value();
+  InspectOptions options;
+  options.check_backend = false;
+  ASSIGN_OR_RETURN(const auto findings, Inspect(*overlay, options));
+  return MakePlan(*overlay, findings, wishes);
+}
+
 TEST_CASE("EverySurvivorIsPlannedAndRehearsedToLeadAlone") {
   const Survivor& survivor = GENERATE(from_range(Survivors()));
   INFO(survivor.name);
@@ -141,7 +150,7 @@ TEST_CASE("EverySurvivorIsPlannedAndRehearsedToLeadAlone") {
   // As it is, it waits for the others.
   CHECK_FALSE(SimulateBoot(*findings, survivor.rule).leads_alone);
 
-  const auto plan = MakePlan(*findings, Wishes{});
+  const auto plan = MakePlan(*unpacked.data, *findings, Wishes{});
   REQUIRE(plan);
   CHECK(Ids(plan->removed) == survivor.others);
   CHECK(plan->promotes_survivor == survivor.learner);
@@ -165,7 +174,7 @@ TEST_CASE("EverySurvivorIsPlannedAndRehearsedToLeadAlone") {
   CHECK(rehearsed->after().CommitIndex() == plan->commit_after);
   CHECK(Verify(rehearsed->after()));
   // Planning again on the result finds nothing to do.
-  const auto again = MakePlan(rehearsed->after(), Wishes{});
+  const auto again = MakePlanOn(*unpacked.data, plan->edits, Wishes{});
   REQUIRE(again);
   CHECK(again->nothing_to_do());
   CHECK_FALSE(again->kept.empty());
@@ -177,7 +186,7 @@ TEST_CASE("KeepsEntriesThatLiveOnlyInTheLog") {
   // The survivor was killed in full write: the backend lags behind, the commit index on disk too.
   REQUIRE(findings.tail.entries > 0);
   REQUIRE(findings.tail.above_commit == 2);
-  const auto plan = MakePlan(findings, Wishes{}).value();
+  const auto plan = MakePlan(*unpacked.data, findings, Wishes{}).value();
   CHECK(plan.tail_entries == findings.tail.entries);
   const auto rehearsed = Rehearse(*unpacked.data, findings, plan).value();
   for (const auto& entry : findings.log->entries) {
@@ -189,8 +198,8 @@ TEST_CASE("KeepsEntriesThatLiveOnlyInTheLog") {
 
 TEST_CASE("TheSamePlanComesOutTwice") {
   const Unpacked unpacked("371-leader-snap");
-  const auto first = MakePlan(Inspect(*unpacked.data).value(), Wishes{}).value();
-  const auto second = MakePlan(Inspect(*unpacked.data).value(), Wishes{}).value();
+  const auto first = MakePlanOn(*unpacked.data, {}, Wishes{}).value();
+  const auto second = MakePlanOn(*unpacked.data, {}, Wishes{}).value();
   CHECK(first.fingerprint == second.fingerprint);
   CHECK(first.edits == second.edits);
 }
@@ -212,7 +221,7 @@ TEST_CASE("RefusesALogThatEndsBeforeTheBackend") {
   const auto& segment = findings.log->segments[ref->segment];
   const auto cut = InspectWith(*unpacked.data, {edit::Truncate{segment.path, ref->record_offset},
                                                 edit::Truncate{segment.path, segment.size}});
-  const auto plan = MakePlan(cut, Wishes{});
+  const auto plan = MakePlan(*unpacked.data, cut, Wishes{});
   REQUIRE_FALSE(plan);
   CHECK(plan.error().kind == ErrorKind::kDataDamaged);
   CHECK((plan.error().code == "log-ends-before-backend" ||
@@ -223,12 +232,12 @@ TEST_CASE("RefusesALogThatEndsBeforeTheBackend") {
 TEST_CASE("RefusesWithoutALogAndWithoutABackend") {
   const Unpacked unpacked("3614-learner");
   const std::string segment = "member/wal/0000000000000000-0000000000000000.wal";
-  const auto no_log = MakePlan(InspectWith(*unpacked.data, {edit::Remove{segment}}), Wishes{});
+  const auto no_log = MakePlanOn(*unpacked.data, {edit::Remove{segment}}, Wishes{});
   REQUIRE_FALSE(no_log);
   CHECK(no_log.error().code == "log-missing");
   CHECK(no_log.error().kind == ErrorKind::kDataDamaged);
   const auto no_backend =
-      MakePlan(InspectWith(*unpacked.data, {edit::Remove{"member/snap/db"}}), Wishes{});
+      MakePlanOn(*unpacked.data, {edit::Remove{"member/snap/db"}}, Wishes{});
   REQUIRE_FALSE(no_backend);
   CHECK(no_backend.error().code == "backend-missing");
   CHECK(no_backend.error().kind == ErrorKind::kDataDamaged);
@@ -244,7 +253,7 @@ TEST_CASE("ContinuesALogWithATornLastRecord") {
   const auto with_torn =
       InspectWith(*unpacked.data, {edit::WriteRange{tail.path, tail.offset, torn}});
   REQUIRE(with_torn.log->tail.kind == raftlog::TailKind::kTorn);
-  const auto plan = MakePlan(with_torn, Wishes{});
+  const auto plan = MakePlan(*unpacked.data, with_torn, Wishes{});
   REQUIRE(plan);
   CHECK(plan->cut_bytes > 0);
   CHECK_FALSE(plan->warnings.empty());
@@ -262,16 +271,16 @@ TEST_CASE("ATailThatEtcdRefusesNeedsTheOperatorsWord") {
   const auto damaged =
       InspectWith(*unpacked.data, {edit::WriteRange{segment.path, last.data_offset + 10, byte}});
   if (damaged.log->tail.kind == raftlog::TailKind::kTornUnlikeEtcd) {
-    const auto refused = MakePlan(damaged, Wishes{});
+    const auto refused = MakePlan(*unpacked.data, damaged, Wishes{});
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code == "log-tail-unlike-torn");
     Wishes wishes;
     wishes.accept_cut_tail = true;
-    CHECK(MakePlan(damaged, wishes));
+    CHECK(MakePlan(*unpacked.data, damaged, wishes));
   } else {
     // A hard state follows the entry, so something valid lies behind the damage.
     REQUIRE(damaged.log->tail.kind == raftlog::TailKind::kDamaged);
-    const auto refused = MakePlan(damaged, Wishes{});
+    const auto refused = MakePlan(*unpacked.data, damaged, Wishes{});
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code == "log-damaged");
   }
@@ -285,7 +294,7 @@ TEST_CASE("FindingsAndPlansBecomeJson") {
   CHECK(document["log"]["member_id"] == "986afdea7803b2ba");
   CHECK(document["backend"]["members"].size() == 3);
   CHECK(document["snapshots"].size() == findings.snaps.size());
-  const auto plan = ToJson(MakePlan(findings, Wishes{}).value());
+  const auto plan = ToJson(MakePlan(*unpacked.data, findings, Wishes{}).value());
   CHECK(plan["strategy"] == "force-new-cluster");
   CHECK(plan["removed_members"].size() == 2);
   CHECK(plan["edits"].size() == 1);

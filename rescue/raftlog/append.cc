@@ -63,16 +63,40 @@ Status CheckTail(const Log& log, const AppendOptions& options) {
                               : "use the strategy restore");
 }
 
+struct Position {
+  std::uint64_t index = 0;
+  std::uint64_t term = 0;
+};
+
+// Behind which entry the new ones go.
+Result<Position> AppendPosition(const Log& log, std::span<const Entry> entries,
+                                const AppendOptions& options) {
+  if (!options.keep_through || *options.keep_through == log.last_index()) {
+    return Position{log.last_index(), log.last_term()};
+  }
+  const std::uint64_t index = *options.keep_through;
+  if (entries.empty() || index > log.last_index()) {
+    return Refuse("append-replaces-nothing",
+                  fmt::format("nothing would replace the entries behind {}", index));
+  }
+  if (const EntryRef* entry = log.Find(index)) return Position{index, entry->term};
+  const SnapshotMark* mark = log.newest_mark();
+  if (mark != nullptr && mark->index == index) return Position{index, mark->term};
+  return Refuse("append-not-consecutive", fmt::format("the log holds no entry {}", index));
+}
+
 }  // namespace
 
 Result<AppendPlan> PlanAppend(const Log& log, std::span<const Entry> entries,
                               const HardState& hard_state, const AppendOptions& options) {
   RETURN_IF_ERROR(CheckTail(log, options));
-  RETURN_IF_ERROR(CheckFollows(log.last_index(), log.last_term(), entries, hard_state));
+  ASSIGN_OR_RETURN(const Position position, AppendPosition(log, entries, options));
+  RETURN_IF_ERROR(CheckFollows(position.index, position.term, entries, hard_state));
   RecordWriter writer(log.tail.crc);
   WriteMissingHead(writer, log);
   WriteEntries(writer, entries, log.wire_form);
   WriteState(writer, hard_state);
+  if (options.mark) writer.Write(RecordType::kSnapshot, EncodeSnapshotMark(*options.mark));
 
   AppendPlan plan;
   plan.offset = log.tail.offset;

@@ -16,6 +16,12 @@ struct AppendOptions {
   // Also continue a log that ends in damage (TailKind::kDamaged), and drop what lies behind it.
   // Only when the damage is in the last segment. The operator must have agreed to the loss.
   bool drop_records_behind_damage = false;
+  // Entries behind this index are replaced: the new ones follow it. They stay in the file; later
+  // entries with the same index override them (wal/wal.go, ReadAll). Needs at least one new entry.
+  std::optional<std::uint64_t> keep_through;
+  // Snapshot record behind everything else, for a .snap that is made in the same plan; segment and
+  // offset are ignored.
+  std::optional<SnapshotMark> mark;
 };
 
 struct AppendPlan {
@@ -32,7 +38,8 @@ struct AppendPlan {
 // than
 //   log.last_index()), or its term is smaller;
 // "append-commit-beyond-log": the commit index is higher than the last entry's;
-// "append-damaged-log": TailKind::kDamaged (see AppendOptions).
+// "append-damaged-log": TailKind::kDamaged (see AppendOptions);
+// "append-replaces-nothing": keep_through without an entry, or beyond the log.
 Result<AppendPlan> PlanAppend(const Log& log, std::span<const Entry> entries,
                               const HardState& hard_state, const AppendOptions& options = {});
 

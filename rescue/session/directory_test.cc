@@ -142,7 +142,7 @@ TEST_CASE("DyingAnywhereInAnApplyCanBeUndone") {
   const Unpacked unpacked("371-learner");
   const Tree before = TreeOf(unpacked);
   const auto findings = etcd::Inspect(*unpacked.Files()).value();
-  const auto plan = etcd::MakePlan(findings, etcd::Wishes{}).value();
+  const auto plan = etcd::MakePlan(*unpacked.Files(), findings, etcd::Wishes{}).value();
   int crashes = 0;
   for (std::uint64_t point = 0;; ++point) {
     INFO("operation " << point);

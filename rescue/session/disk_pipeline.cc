@@ -121,9 +121,14 @@ Result<OpenDisk> OpenForApply(const Context& context, const UnlockedDisk& unlock
                               const etcd::Plan& expected,
                               std::optional<etcd::RehearsedPlan>& rehearsed) {
   ASSIGN_OR_RETURN(OpenDisk open, Open(context, unlocked, disk::Access::kReadWrite));
-  ASSIGN_OR_RETURN(const auto findings,
+  ASSIGN_OR_RETURN(auto findings,
                    InspectData(context, open.target, /*check_backend=*/false, Stage::kApply));
-  ASSIGN_OR_RETURN(auto plan, etcd::MakePlan(findings, context.request.wishes));
+  // The plan depends on what the check found; the pages themselves are the same as on the view.
+  findings.check = context.outcome.findings->check;
+  etcd::Wishes wishes = CompleteWishes(context, open.target, findings);
+  wishes.strategy = expected.strategy;
+  wishes.tight_space = expected.tight_space;
+  ASSIGN_OR_RETURN(auto plan, etcd::MakePlan(*open.target.data, findings, wishes));
   if (plan.fingerprint != expected.fingerprint) {
     return Fail(ErrorKind::kRefused, "plan-stale",
                 "open the disk for writing: it gives another plan than the one rehearsed",
@@ -145,7 +150,9 @@ Status ApplyToDisk(const Context& context, const UnlockedDisk& unlocked, OpenDis
     STAGE_ASSIGN(stage, context.outcome.applied, ApplyPlan(open.target, *rehearsed));
     stage.Succeed(ApplyText(*context.outcome.applied, open.target));
   }
-  RETURN_IF_ERROR(VerifyStage(context, open.target, /*check_backend=*/false));
+  const bool check_backend =
+      context.request.check_backend && context.outcome.plan->backend_pages > 0;
+  RETURN_IF_ERROR(VerifyStage(context, open.target, check_backend));
   WriteReport(context.request, context.outcome, open.target);
   return SealStage(context, std::move(open));
 }

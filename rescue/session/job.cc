@@ -62,34 +62,82 @@ Result<std::string> ReadDisk(const json& document) {
   return uuid.empty() ? path : "UUID=" + Lower(uuid);
 }
 
+Status ReadFlag(const json& object, const char* field, bool& into) {
+  const auto found = object.find(field);
+  if (found == object.end()) return {};
+  if (!found->is_boolean()) return BadJob(fmt::format("{} is not true or false", field));
+  into = found->get<bool>();
+  return {};
+}
+
+Status ReadPeerUrls(const json& document, std::vector<std::string>& into) {
+  const auto found = document.find("peer-urls");
+  if (found == document.end()) return {};
+  if (!found->is_array() || found->empty()) return BadJob("peer-urls is not a list of URLs");
+  for (const auto& url : *found) {
+    if (!url.is_string()) return BadJob("peer-urls is not a list of URLs");
+    into.push_back(url.get<std::string>());
+  }
+  return {};
+}
+
+Result<etcd::Wishes> ReadWishes(const json& document) {
+  etcd::Wishes wishes;
+  ASSIGN_OR_RETURN(const auto strategy, TextField(document, "strategy"));
+  if (!strategy.empty()) {
+    ASSIGN_OR_RETURN(wishes.strategy, ParseStrategy(strategy));
+  }
+  ASSIGN_OR_RETURN(const auto commit, TextField(document, "commit"));
+  if (!commit.empty()) {
+    ASSIGN_OR_RETURN(wishes.commit, ParseCommitLimit(commit));
+  }
+  RETURN_IF_ERROR(ReadFlag(document, "accept-cut-tail", wishes.accept_cut_tail));
+  RETURN_IF_ERROR(ReadFlag(document, "accept-loss", wishes.accept_loss));
+  RETURN_IF_ERROR(ReadFlag(document, "mark-compacted", wishes.mark_compacted));
+  RETURN_IF_ERROR(ReadFlag(document, "clear-alarms", wishes.clear_alarms));
+  RETURN_IF_ERROR(ReadFlag(document, "keep-ids", wishes.keep_ids));
+  if (const auto bump = document.find("bump-revision"); bump != document.end()) {
+    if (!bump->is_number_unsigned()) return BadJob("bump-revision is not a number");
+    wishes.bump_revision = bump->get<std::uint64_t>();
+  }
+  RETURN_IF_ERROR(ReadPeerUrls(document, wishes.peer_urls));
+  ASSIGN_OR_RETURN(wishes.name, TextField(document, "name"));
+  ASSIGN_OR_RETURN(wishes.token, TextField(document, "initial-cluster-token"));
+  return wishes;
+}
+
 }  // namespace
 
 Result<etcd::Strategy> ParseStrategy(std::string_view name) {
-  if (name == etcd::Name(etcd::Strategy::kForceNewCluster)) {
-    return etcd::Strategy::kForceNewCluster;
+  for (const auto strategy : {etcd::Strategy::kForceNewCluster, etcd::Strategy::kRestore}) {
+    if (name == etcd::Name(strategy)) return strategy;
   }
-  return Fail(
-      ErrorKind::kUsage, "unknown-strategy",
-      fmt::format("choose strategy {}: there is only force-new-cluster", Printable(name, 40)));
+  return Fail(ErrorKind::kUsage, "unknown-strategy",
+              fmt::format("choose strategy {}: there are force-new-cluster and restore",
+                          Printable(name, 40)));
+}
+
+Result<etcd::CommitLimit> ParseCommitLimit(std::string_view name) {
+  for (const auto limit : {etcd::CommitLimit::kLogEnd, etcd::CommitLimit::kKnown}) {
+    if (name == etcd::Name(limit)) return limit;
+  }
+  return Fail(ErrorKind::kUsage, "unknown-commit",
+              fmt::format("take {} as committed: there are log-end and known", Printable(name, 40)));
 }
 
 Result<Job> ParseJob(std::string_view text) {
   const json document = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!document.is_object()) return BadJob("it is not a JSON object");
   RETURN_IF_ERROR(CheckFields(
-      document, "", {"version", "strategy", "accept-cut-tail", "disk", "consent", "secret"}));
+      document, "",
+      {"version", "strategy", "accept-cut-tail", "accept-loss", "mark-compacted", "clear-alarms",
+       "keep-ids", "bump-revision", "peer-urls", "name", "initial-cluster-token", "commit", "disk",
+       "consent", "secret"}));
   const auto version = document.find("version");
   if (version == document.end() || *version != 1) return BadJob("version is not 1");
 
   Job job;
-  ASSIGN_OR_RETURN(const auto strategy, TextField(document, "strategy"));
-  if (!strategy.empty()) {
-    ASSIGN_OR_RETURN(job.strategy, ParseStrategy(strategy));
-  }
-  if (const auto cut = document.find("accept-cut-tail"); cut != document.end()) {
-    if (!cut->is_boolean()) return BadJob("accept-cut-tail is not true or false");
-    job.accept_cut_tail = cut->get<bool>();
-  }
+  ASSIGN_OR_RETURN(job.wishes, ReadWishes(document));
   ASSIGN_OR_RETURN(job.disk, ReadDisk(document));
   ASSIGN_OR_RETURN(const json consent, ObjectField(document, "consent"));
   RETURN_IF_ERROR(CheckFields(consent, "consent.", {"luks-uuid"}));

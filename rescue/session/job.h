@@ -1,9 +1,13 @@
 // A job: the wishes of an unattended run as a JSON document.
 //
-//   {"version": 1, "strategy": "force-new-cluster",
+//   {"version": 1, "strategy": "force-new-cluster",        or "restore"
 //    "disk": {"luks-uuid": "..."} or {"path": "/dev/vdb"},   optional: the only state disk
 //    "consent": {"luks-uuid": "..."},                        the disk that may be changed
 //    "secret": {"from": "credential"}}                       optional; the only source so far
+//
+// Besides, as on the command line: "accept-cut-tail", "accept-loss", "mark-compacted",
+// "clear-alarms", "keep-ids" (true or false), "bump-revision" (a number), "peer-urls" (a list), "name",
+// "initial-cluster-token", "commit" ("log-end" or "known").
 //
 // Unknown fields are errors, so that a misspelt wish is never silently ignored. A job holds no
 // secret: that comes as its own credential.
@@ -18,8 +22,7 @@
 namespace rescue::session {
 
 struct Job {
-  etcd::Strategy strategy = etcd::Strategy::kForceNewCluster;
-  bool accept_cut_tail = false;
+  etcd::Wishes wishes;
   std::string disk;               // a selector as --disk takes it; empty: the only state disk
   std::string consent_luks_uuid;  // lower case
 
@@ -29,7 +32,9 @@ struct Job {
 // Errors: kUsage "bad-job" with the field's name.
 Result<Job> ParseJob(std::string_view text);
 
-// "force-new-cluster"; kUsage "unknown-strategy" names what there is.
+// "force-new-cluster" or "restore"; kUsage "unknown-strategy" names what there is.
 Result<etcd::Strategy> ParseStrategy(std::string_view name);
+// "log-end" or "known"; kUsage "unknown-commit".
+Result<etcd::CommitLimit> ParseCommitLimit(std::string_view name);
 
 }  // namespace rescue::session

@@ -16,7 +16,7 @@ constexpr std::string_view kWhole = R"({
 TEST_CASE("AWholeJobIsRead") {
   const auto job = ParseJob(kWhole);
   REQUIRE(job);
-  CHECK(job->accept_cut_tail);
+  CHECK(job->wishes.accept_cut_tail);
   CHECK(job->disk == "UUID=78587c41-ed99-4337-8022-dc28be882f72");
   CHECK(job->consent_luks_uuid == "78587c41-ed99-4337-8022-dc28be882f72");
 }
@@ -25,7 +25,7 @@ TEST_CASE("AShortJobFindsTheDiskItself") {
   const auto job = ParseJob(R"({"version":1,"consent":{"luks-uuid":"abc"}})");
   REQUIRE(job);
   CHECK(job->disk.empty());
-  CHECK(job->strategy == etcd::Strategy::kForceNewCluster);
+  CHECK(job->wishes.strategy == etcd::Strategy::kForceNewCluster);
 }
 
 TEST_CASE("WhatIsNotUnderstoodIsRefused") {

@@ -13,6 +13,7 @@
 
 #include "rescue/disk/volume.h"
 #include "rescue/edit/executor.h"
+#include "rescue/etcd/advice.h"
 #include "rescue/etcd/plan.h"
 #include "rescue/secret/secret.h"
 #include "rescue/session/target.h"
@@ -52,6 +53,8 @@ struct Request {
   // The disk that may be changed, by LUKS UUID; any other is refused. Empty: whatever was found.
   std::string consent_luks_uuid;
   etcd::Wishes wishes;
+  // Plan what the advice recommends instead of wishes.strategy (kPlan only).
+  bool recommend = false;
   bool check_backend = true;  // look at every page of the backend
 };
 
@@ -71,6 +74,7 @@ struct Outcome {
   std::string journal_path;
   std::vector<edit::JournalInfo> journals;  // that were there before
   std::optional<etcd::Findings> findings;   // as found
+  std::optional<etcd::Advice> advice;  // when it was asked for, or the plan could not be made
   std::optional<etcd::Plan> plan;
   std::optional<etcd::BootVerdict> verdict;  // of the rehearsal, then of the verification
   std::optional<edit::ApplyOutcome> applied;

@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "rescue/base/units.h"
+#include "rescue/etcd/diagnosis.h"
 #include "rescue/etcd/json.h"
 
 namespace rescue::session {
@@ -183,6 +184,28 @@ void DescribeMembers(const etcd::Findings& findings, Lines& lines) {
   }
 }
 
+void DescribeDiagnoses(const etcd::Findings& findings, Lines& lines) {
+  for (const auto& diagnosis : etcd::Diagnose(findings)) {
+    lines.Add(etcd::Name(diagnosis.severity), "{}: {}", diagnosis.code, diagnosis.text);
+  }
+}
+
+void DescribeAdvice(const Outcome& outcome, Lines& lines) {
+  if (!outcome.advice) return;
+  const etcd::Advice& advice = *outcome.advice;
+  lines.Gap();
+  for (std::size_t i = 0; i < advice.alternatives.size(); ++i) {
+    const auto& way = advice.alternatives[i];
+    lines.Add(advice.recommended == i ? "RECOMMENDED" : "possible way", "{}", way.flags);
+    if (way.error) {
+      lines.Add("", "  not possible: {}", way.error->message);
+    } else {
+      lines.Add("", "  loses {}", etcd::Describe(way.loss));
+    }
+  }
+  lines.List("because", advice.reasons);
+}
+
 void DescribePlan(const Outcome& outcome, Lines& lines) {
   if (!outcome.plan) return;
   const etcd::Plan& plan = *outcome.plan;
@@ -192,6 +215,11 @@ void DescribePlan(const Outcome& outcome, Lines& lines) {
     return;
   }
   lines.Add("plan", "{} {}", etcd::Name(plan.strategy), plan.fingerprint.substr(0, 12));
+  if (plan.cluster_id != plan.former_cluster_id) {
+    lines.Add("cluster", "{} becomes {}", Hex16(plan.former_cluster_id), Hex16(plan.cluster_id));
+    lines.Add("member", "{} becomes {} (token {})", Hex16(plan.former_member_id),
+              Hex16(plan.survivor.id), plan.token);
+  }
   for (const auto& member : plan.removed) {
     lines.Add("remove", "member {} {}", Hex16(member.id), Printable(member.name, 40));
   }
@@ -297,6 +325,7 @@ json ToJson(const Command& command, const Outcome& outcome, const Status& status
   document["journal"] = outcome.journal_path;
   document["journals"] = JournalsJson(outcome);
   if (outcome.findings) document["findings"] = etcd::ToJson(*outcome.findings);
+  if (outcome.advice) document["advice"] = etcd::ToJson(*outcome.advice);
   if (outcome.plan) document["plan"] = etcd::ToJson(*outcome.plan);
   if (outcome.verdict) document["verdict"] = etcd::ToJson(*outcome.verdict);
   if (outcome.applied) {
@@ -324,11 +353,13 @@ std::vector<std::string> ToText(const Outcome& outcome) {
     DescribeMembers(*outcome.findings, lines);
     DescribeBackend(*outcome.findings, lines);
     DescribeLog(*outcome.findings, lines);
+    DescribeDiagnoses(*outcome.findings, lines);
     lines.List("note", outcome.findings->notes);
   }
   for (const auto& journal : outcome.journals) {
     lines.Add("journal", "{} ({}) in {}", journal.name, Name(journal.state), outcome.journal_path);
   }
+  DescribeAdvice(outcome, lines);
   DescribePlan(outcome, lines);
   DescribeResult(outcome, lines);
   return lines.Take();

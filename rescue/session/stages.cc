@@ -19,8 +19,9 @@ std::string PlanText(const etcd::Plan& plan) {
   if (plan.nothing_to_do()) return "nothing to do: the survivor already is the only member";
   std::uint64_t bytes = 0;
   for (const auto& edit : plan.edits) bytes += edit::BytesWritten(edit);
-  return fmt::format("{}: members removed: {}, edits: {}, {}", etcd::Name(plan.strategy),
-                     plan.removed.size(), plan.edits.size(), FormatSize(bytes));
+  return fmt::format("{}: members removed: {}, edits: {}, {}; loses {}", etcd::Name(plan.strategy),
+                     plan.removed.size(), plan.edits.size(), FormatSize(bytes),
+                     etcd::Describe(plan.loss));
 }
 
 }  // namespace
@@ -46,11 +47,74 @@ Result<etcd::Findings> InspectStage(const Context& context, const Target& target
   return findings;
 }
 
+etcd::Wishes CompleteWishes(const Context& context, const Target& target,
+                            const etcd::Findings& findings) {
+  etcd::Wishes wishes = context.request.wishes;
+  // Without a log, only the node's manifest can tell which of the members this one was.
+  const bool asks_node = wishes.strategy == etcd::Strategy::kRestore && !findings.log;
+  if (asks_node && target.node && target.node->manifest) {
+    const auto& manifest = *target.node->manifest;
+    if (wishes.name.empty()) wishes.name = manifest.name;
+    if (wishes.peer_urls.empty()) wishes.peer_urls = manifest.initial_advertise_peer_urls;
+  }
+  return wishes;
+}
+
+namespace {
+
+// A new log beside the old one needs room. Where there is none, the old one has to go first.
+Result<bool> HasRoomFor(const Target& target, const etcd::Plan& plan) {
+  ASSIGN_OR_RETURN(const auto need, edit::ComputeSpaceNeed(*target.data, plan.edits));
+  ASSIGN_OR_RETURN(const std::uint64_t free, target.data->FreeSpace());
+  return need.data_bytes <= free;
+}
+
+Result<etcd::Plan> MakePlanThatFits(const Context& context, const Target& target,
+                                    const etcd::Findings& findings, etcd::Wishes wishes) {
+  ASSIGN_OR_RETURN(auto plan, etcd::MakePlan(*target.data, findings, wishes));
+  if (wishes.strategy != etcd::Strategy::kRestore || context.request.wishes.tight_space) return plan;
+  ASSIGN_OR_RETURN(const bool fits, HasRoomFor(target, plan));
+  if (fits) return plan;
+  wishes.tight_space = true;
+  return etcd::MakePlan(*target.data, findings, wishes);
+}
+
+// The error of a plan that cannot be made, with the way that would work instead.
+Error WithAdvice(const Context& context, Error error) {
+  const auto& advice = context.outcome.advice;
+  if (error.kind != ErrorKind::kDataDamaged || !advice || !advice->recommended) return error;
+  const auto& way = advice->alternatives[*advice->recommended];
+  error.hint = fmt::format("this would work: {} (loses {})", way.flags, etcd::Describe(way.loss));
+  return error;
+}
+
+}  // namespace
+
 Result<etcd::Plan> PlanStage(const Context& context, const Target& target,
                              const etcd::Findings& findings) {
   StageScope stage = context.Begin(Stage::kPlan);
   STAGE_CHECK(stage, RefuseUnfinished(target));
-  STAGE_ASSIGN(stage, auto plan, etcd::MakePlan(findings, context.request.wishes));
+  etcd::Wishes wishes = CompleteWishes(context, target, findings);
+  if (context.request.recommend) {
+    STAGE_ASSIGN(stage, context.outcome.advice, etcd::Advise(*target.data, findings, wishes));
+    const auto& advice = *context.outcome.advice;
+    if (advice.recommended) {
+      const etcd::Wishes& best = advice.alternatives[*advice.recommended].wishes;
+      wishes.strategy = best.strategy;
+      wishes.keep_ids = best.keep_ids;
+      wishes.token = best.token;
+      wishes.token_is_random = best.token_is_random;
+      wishes.name = best.name;
+    }
+  }
+  auto made = MakePlanThatFits(context, target, findings, wishes);
+  if (!made) {
+    if (!context.outcome.advice) {
+      STAGE_ASSIGN(stage, context.outcome.advice, etcd::Advise(*target.data, findings, wishes));
+    }
+    return Fail(stage.Failed(WithAdvice(context, std::move(made).error())));
+  }
+  auto plan = *std::move(made);
   context.outcome.plan = plan;
   stage.Succeed(PlanText(plan));
   return plan;

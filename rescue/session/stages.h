@@ -77,6 +77,9 @@ Result<etcd::BootVerdict> VerifyData(const Context& context, const Target& targe
 Result<edit::ApplyOutcome> ApplyPlan(const Target& target, const etcd::RehearsedPlan& rehearsed);
 
 Result<etcd::Findings> InspectStage(const Context& context, const Target& target);
+// The wishes, completed by what the node's own files say.
+etcd::Wishes CompleteWishes(const Context& context, const Target& target,
+                            const etcd::Findings& findings);
 Result<etcd::Plan> PlanStage(const Context& context, const Target& target,
                              const etcd::Findings& findings);
 Result<etcd::RehearsedPlan> RehearseOverlay(const Context& context, const Target& target,

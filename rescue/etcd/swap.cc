@@ -1,0 +1,171 @@
+#include "rescue/etcd/swap.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rescue/etcd/inspect.h"
+
+namespace rescue::etcd {
+namespace {
+
+constexpr std::string_view kAside = "before-restore";
+constexpr std::string_view kFresh = "new";  // beside the old files, until it gets its name
+
+struct OldFiles {
+  std::vector<std::string> segments;  // names in the log's directory
+  std::vector<std::string> snaps;     // names in member/snap
+  bool has_log_directory = false;
+};
+
+Result<OldFiles> FindOldFiles(const FileView& data) {
+  OldFiles files;
+  const auto entries = data.List(kLogDirectory);
+  if (!entries && !IsNotFound(entries.error())) return Fail(entries.error());
+  files.has_log_directory = entries.has_value();
+  if (entries) {
+    for (const auto& entry : *entries) {
+      if (raftlog::ParseSegmentName(entry.name)) files.segments.push_back(entry.name);
+    }
+  }
+  ASSIGN_OR_RETURN(const auto listing, raftlog::ListSnaps(data, kSnapDirectory));
+  for (const auto& name : listing.snaps) files.snaps.push_back(raftlog::FormatSnapName(name));
+  return files;
+}
+
+// A name that is free in both directories, so that what belongs together has one name.
+Result<std::string> FreeAsideName(const FileView& data) {
+  for (int number = 1; number < 1000; ++number) {
+    std::string name(kAside);
+    if (number > 1) name += fmt::format("-{}", number);
+    ASSIGN_OR_RETURN(const bool in_log, Exists(data, JoinPath(kLogDirectory, name)));
+    ASSIGN_OR_RETURN(const bool in_snap, Exists(data, JoinPath(kSnapDirectory, name)));
+    if (!in_log && !in_snap) return name;
+  }
+  return Fail(ErrorKind::kRefused, "too-many-restores",
+              "plan restore: 999 earlier restores left their before-restore directories",
+              "remove the ones that are not needed any more");
+}
+
+Status AddNewDirectory(const FileView& data, const std::string& path, std::string_view like,
+                       edit::EditList& edits) {
+  ASSIGN_OR_RETURN(auto attributes, AttributesLike(data, {std::string(like)}, 0700));
+  edits.push_back(edit::MakeDirectory{path, std::move(attributes)});
+  return {};
+}
+
+class Swap {
+ public:
+  Swap(const FileView& data, const Findings& findings, const OldFiles& old,
+       const NewSnapshot& snapshot, Bytes log)
+      : data_(data),
+        findings_(findings),
+        old_(old),
+        log_path_(JoinPath(kLogDirectory, raftlog::FormatSegmentName({0, 0}))),
+        log_(std::move(log)),
+        snap_path_(JoinPath(kSnapDirectory, raftlog::FormatSnapName({snapshot.metadata.term,
+                                                                     snapshot.metadata.index}))),
+        snap_(raftlog::EncodeSnapFile(snapshot.metadata, snapshot.store)) {}
+
+  Result<edit::EditList> Beside(const bolt::CommitPlan& commit) {
+    edit::EditList edits;
+    ASSIGN_OR_RETURN(const std::string aside, FreeAsideName(data_));
+    const std::string log_aside = JoinPath(kLogDirectory, aside);
+    const std::string snap_aside = JoinPath(kSnapDirectory, aside);
+    if (!old_.has_log_directory) {
+      RETURN_IF_ERROR(AddNewDirectory(data_, std::string(kLogDirectory), kSnapDirectory, edits));
+    }
+    const auto& log_like = old_.has_log_directory ? kLogDirectory : kSnapDirectory;
+    RETURN_IF_ERROR(AddNewDirectory(data_, log_aside, log_like, edits));
+    RETURN_IF_ERROR(AddNewDirectory(data_, snap_aside, kSnapDirectory, edits));
+    RETURN_IF_ERROR(Create(JoinPath(log_aside, kFresh), JoinPath(snap_aside, kFresh), edits));
+    AddPages(commit, edits);
+    for (const auto& name : old_.segments) MoveAside(kLogDirectory, log_aside, name, edits);
+    for (const auto& name : old_.snaps) MoveAside(kSnapDirectory, snap_aside, name, edits);
+    edits.push_back(edit::Rename{JoinPath(log_aside, kFresh), log_path_});
+    edits.push_back(edit::Rename{JoinPath(snap_aside, kFresh), snap_path_});
+    AddMeta(commit, edits);
+    if (findings_.received_index) {
+      ASSIGN_OR_RETURN(const bool has_db, Exists(data_, kBackendPath));
+      if (has_db) MoveAside(kSnapDirectory, snap_aside, "db", edits);
+      edits.push_back(edit::Rename{findings_.backend_path, std::string(kBackendPath)});
+    }
+    return edits;
+  }
+
+  Result<edit::EditList> Instead(const bolt::CommitPlan& commit) {
+    edit::EditList edits;
+    for (const auto& name : old_.segments) {
+      edits.push_back(edit::Remove{JoinPath(kLogDirectory, name)});
+    }
+    for (const auto& name : old_.snaps) {
+      edits.push_back(edit::Remove{JoinPath(kSnapDirectory, name)});
+    }
+    if (!old_.has_log_directory) {
+      RETURN_IF_ERROR(AddNewDirectory(data_, std::string(kLogDirectory), kSnapDirectory, edits));
+    }
+    AddPages(commit, edits);
+    RETURN_IF_ERROR(Create(log_path_, snap_path_, edits));
+    AddMeta(commit, edits);
+    if (findings_.received_index) {
+      ASSIGN_OR_RETURN(const bool has_db, Exists(data_, kBackendPath));
+      if (has_db) edits.push_back(edit::Remove{std::string(kBackendPath)});
+      edits.push_back(edit::Rename{findings_.backend_path, std::string(kBackendPath)});
+    }
+    return edits;
+  }
+
+ private:
+  Status Create(const std::string& log_path, const std::string& snap_path, edit::EditList& edits) {
+    std::vector<std::string> like_log;
+    for (const auto& name : old_.segments) like_log.push_back(JoinPath(kLogDirectory, name));
+    like_log.push_back(findings_.backend_path);
+    ASSIGN_OR_RETURN(auto log_attributes, AttributesLike(data_, like_log, 0600));
+    edits.push_back(edit::CreateFile{log_path, std::move(log_), std::move(log_attributes)});
+
+    std::uint32_t mode = 0644;
+    std::vector<std::string> like_snap;
+    for (const auto& name : old_.snaps) like_snap.push_back(JoinPath(kSnapDirectory, name));
+    if (!like_snap.empty()) {
+      ASSIGN_OR_RETURN(const auto status, data_.Stat(like_snap.front()));
+      mode = status.attributes.mode;
+    }
+    like_snap.push_back(findings_.backend_path);
+    ASSIGN_OR_RETURN(auto snap_attributes, AttributesLike(data_, like_snap, mode));
+    edits.push_back(edit::CreateFile{snap_path, std::move(snap_), std::move(snap_attributes)});
+    return {};
+  }
+
+  static void MoveAside(std::string_view directory, const std::string& aside,
+                        const std::string& name, edit::EditList& edits) {
+    edits.push_back(edit::Rename{JoinPath(directory, name), JoinPath(aside, name)});
+  }
+
+  static void AddPages(const bolt::CommitPlan& commit, edit::EditList& edits) {
+    if (commit.edits.empty()) return;
+    edits.insert(edits.end(), commit.edits.begin(), commit.edits.end() - 1);
+  }
+  static void AddMeta(const bolt::CommitPlan& commit, edit::EditList& edits) {
+    if (!commit.edits.empty()) edits.push_back(commit.edits.back());
+  }
+
+  const FileView& data_;
+  const Findings& findings_;
+  const OldFiles& old_;
+  std::string log_path_;
+  Bytes log_;
+  std::string snap_path_;
+  Bytes snap_;
+};
+
+}  // namespace
+
+Result<edit::EditList> PlanSwap(const FileView& data, const Findings& findings,
+                                const bolt::CommitPlan& commit, const NewSnapshot& snapshot,
+                                Bytes log, bool tight_space) {
+  ASSIGN_OR_RETURN(const OldFiles old, FindOldFiles(data));
+  Swap swap(data, findings, old, snapshot, std::move(log));
+  return tight_space ? swap.Instead(commit) : swap.Beside(commit);
+}
+
+}  // namespace rescue::etcd

@@ -1,0 +1,20 @@
+// The edits that put a new log and a new .snap in the place of the old ones. Private to this room.
+#pragma once
+
+#include "rescue/etcd/plan_parts.h"
+
+namespace rescue::etcd {
+
+// In this order, so that as long as possible everything that was there is still in place:
+//  1. The new log and .snap under names that etcd does not look at, inside before-restore/.
+//  2. New pages of the backend, which the old meta page does not show.
+//  3. Old segments and .snap files into before-restore/; the new ones get their names.
+//  4. The backend's meta page: from here on its new state counts.
+//  5. A received backend takes the place of db, which goes to before-restore/.
+// `tight_space`: there is no room for two logs. The old files are removed first (their content goes
+// to the journal, which then has to lie elsewhere), and nothing is kept beside.
+Result<edit::EditList> PlanSwap(const FileView& data, const Findings& findings,
+                                const bolt::CommitPlan& commit, const NewSnapshot& snapshot,
+                                Bytes log, bool tight_space);
+
+}  // namespace rescue::etcd
