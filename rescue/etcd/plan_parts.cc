@@ -95,10 +95,10 @@ std::string RevisionKey(std::uint64_t main) {
   return key;
 }
 
-// A bump marker with nothing behind it: the same wish was fulfilled before.
+// A bump marker that nothing was applied behind: the same wish was fulfilled before.
 bool AlreadyBumped(const Findings& findings, const Wishes& wishes) {
   const Backend& backend = *findings.backend;
-  return backend.latest_is_marker && findings.tail.may_write == 0 &&
+  return backend.latest_is_marker &&
          (!wishes.mark_compacted || backend.compacted >= backend.latest.main);
 }
 

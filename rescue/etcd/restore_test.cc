@@ -11,6 +11,7 @@
 #include "rescue/edit/overlay.h"
 #include "rescue/etcd/ids.h"
 #include "rescue/etcd/inspect.h"
+#include "rescue/raftlog/append.h"
 #include "tests/support/fixtures.h"
 
 namespace rescue::etcd {
@@ -45,7 +46,8 @@ Buckets ReadBuckets(const FileView& data) {
   Buckets buckets;
   const auto file = data.Open(kBackendPath).value();
   const auto database = bolt::Database::Open(*file).value();
-  for (const auto& name : database.Buckets().value()) {
+  const auto names = database.Buckets().value();
+  for (const auto& name : names) {
     const auto bucket = database.FindBucket(AsBytes(name)).value();
     REQUIRE(bucket->ForEach([&](ByteView key, ByteView value, bool) {
       buckets[name].emplace(AsText(key), AsText(value));
@@ -161,7 +163,7 @@ TEST_CASE("OldLogAndSnapshotsMoveAside") {
   const Survivor survivor("3423-leader-snap");
   const auto restored = Rehearsed(survivor, RestoreWishes());
   const auto& view = *restored.overlay;
-  CHECK(view.List("member/wal").value().size() == 2);
+  CHECK(restored.findings.log->segments.size() == 1);
   CHECK(view.List("member/wal/before-restore").value().size() ==
         survivor.findings.log->segments.size());
   CHECK(view.List("member/snap/before-restore").value().size() == survivor.findings.snaps.size());
@@ -182,12 +184,14 @@ TEST_CASE("WithoutRoomTheOldLogGoesFirst") {
   Wishes wishes = RestoreWishes();
   wishes.tight_space = true;
   const auto restored = Rehearsed(survivor, wishes);
-  CHECK(restored.overlay->List("member/wal").value().size() == 1);
+  CHECK(restored.findings.log->segments.size() == 1);
+  CHECK_FALSE(Exists(*restored.overlay, "member/wal/before-restore").value());
   CHECK(std::holds_alternative<edit::Remove>(restored.plan.edits.front()));
 }
 
 TEST_CASE("ABumpRaisesTheRevisionUnderBothStrategies") {
-  const std::string name = GENERATE(from_range(kNames));
+  const std::string name =
+      GENERATE("3423-leader-snap", "3423-learner", "3614-leader", "371-leader-snap");
   const Strategy strategy = GENERATE(Strategy::kForceNewCluster, Strategy::kRestore);
   INFO(name << " " << Name(strategy));
   const Survivor survivor(name);
