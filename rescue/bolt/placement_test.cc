@@ -86,12 +86,14 @@ TEST_CASE("Free runs that cannot be free are refused") {
   listed.Finish(listed.Leaf({TestFile::InlineBucket("in", {})}), list);
   TransactionRequest request;
   request.buckets.push_back({"in", false, {Set("k", "v")}});
-  request.free_runs = {{list, 1}};
-  CHECK(CodeOf(listed.bytes(), request) == "bolt-free-run");
-  request.free_runs = {{a, 1}};
+  request.free_runs = {{a, 2}};
   Bytes with_list = listed.bytes();
   const auto plan = CommitAndVerify(with_list, request);
-  CHECK(plan.high_water_mark == listed.pages());
+  CHECK(AsWrite(plan.edits.at(0)).offset == a * 4096);
+  request.free_runs = {{list, 1}};
+  with_list = listed.bytes();
+  const auto behind = CommitAndVerify(with_list, request);
+  CHECK(AsWrite(behind.edits.at(0)).offset == listed.pages() * 4096);
   CHECK(CheckOf(ViewFile(with_list)).meta.freelist_page == kNoFreelist);
 }
 

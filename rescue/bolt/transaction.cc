@@ -119,18 +119,31 @@ Status RefuseOverlap(const std::vector<PageRun>& runs, const std::vector<PageRun
   return {};
 }
 
-// A stored freelist must stay readable until the new meta page counts.
-std::vector<PageRun> FreelistPages(const ReadableFile& file, const Meta& meta) {
+// Where a stored freelist lies, sound or not: at least its first page.
+PageRun FreelistPages(const ReadableFile& file, const Meta& meta) {
   const std::uint64_t page = meta.freelist_page;
   if (page < 2 || page >= meta.high_water_mark) return {};
   PageRun pages{page, 1};
   const auto bytes = ReadExactly(file, page * meta.page_size, sizeof(PageHeader));
-  if (!bytes) return {pages};
+  if (!bytes) return pages;
   const auto header = *ByteReader(*bytes).Read<PageHeader>();
   if (header.id == page && header.flags == kFreelistPage) {
     pages.count += std::min<std::uint64_t>(header.overflow, meta.high_water_mark - page - 1);
   }
-  return {pages};
+  return pages;
+}
+
+// A stored freelist stays readable until the new meta page counts.
+std::vector<PageRun> Without(const std::vector<PageRun>& runs, const PageRun& kept) {
+  std::vector<PageRun> rest;
+  const auto add = [&](std::uint64_t first, std::uint64_t end) {
+    if (first < end) rest.push_back({first, end - first});
+  };
+  for (const PageRun& run : runs) {
+    add(run.first, std::min(EndOf(run), std::max(run.first, kept.first)));
+    add(std::max(run.first, std::min(EndOf(run), EndOf(kept))), EndOf(run));
+  }
+  return rest;
 }
 
 // Where the tree must be cut, from a check of its own.
@@ -252,10 +265,10 @@ Result<CommitPlan> Plan(const ReadableFile& file, const std::string& path, const
   if (!changed && !drops) return NothingToDo(meta);
 
   RETURN_IF_ERROR(RefuseOverlap(free_runs, changer.pages_read()));
-  RETURN_IF_ERROR(RefuseOverlap(free_runs, FreelistPages(file, meta)));
 
   ASSIGN_OR_RETURN(Meta next, NextMeta(meta));
-  TreeWriter writer(meta, free_runs);
+  const PageRun freelist = FreelistPages(file, meta);
+  TreeWriter writer(meta, freelist.count == 0 ? free_runs : Without(free_runs, freelist));
   ASSIGN_OR_RETURN(next.root_page, writer.Write(root));
   next.high_water_mark = writer.high_water_mark();
   return MakePlan(path, next, writer.pages());
