@@ -11,9 +11,8 @@ struct Candidate {
   Strategy strategy;
   bool keep_ids;
 };
-constexpr Candidate kCandidates[] = {{Strategy::kForceNewCluster, false},
-                                     {Strategy::kRestore, true},
-                                     {Strategy::kRestore, false}};
+constexpr Candidate kCandidates[] = {
+    {Strategy::kForceNewCluster, false}, {Strategy::kRestore, true}, {Strategy::kRestore, false}};
 constexpr std::size_t kForce = 0;
 constexpr std::size_t kKeepIds = 1;
 constexpr std::size_t kNewIds = 2;
@@ -87,6 +86,12 @@ void Explain(const Findings& findings, Advice& advice) {
   const auto& force = advice.alternatives[kForce];
   auto& reasons = advice.reasons;
   if (!advice.recommended) {
+    const auto& restore = advice.alternatives[kNewIds];
+    if (restore.error->kind == ErrorKind::kUsage) {
+      reasons.push_back("strategy restore may work, but " + restore.error->message);
+      reasons.push_back(restore.error->hint);
+      return;
+    }
     reasons.push_back(fmt::format("no strategy works here: {}", force.error->message));
     reasons.emplace_back("use another survivor, or restore from a backup");
     return;
@@ -102,9 +107,10 @@ void Explain(const Findings& findings, Advice& advice) {
                           : "a new cluster from its backend is the way on");
   }
   if (findings.tail.entries > 0) {
-    reasons.push_back(fmt::format(
-        "a restore of the bare backend by other tools would lose {} log entries (up to {} revisions)",
-        findings.tail.entries, findings.tail.may_write));
+    reasons.push_back(
+        fmt::format("a restore of the bare backend by other tools would lose {} log entries (up to "
+                    "{} revisions)",
+                    findings.tail.entries, findings.tail.may_write));
   }
 }
 
@@ -113,7 +119,8 @@ void Explain(const Findings& findings, Advice& advice) {
 std::string Describe(const Loss& loss) {
   std::vector<std::string> parts;
   if (loss.entries > 0) {
-    parts.push_back(fmt::format("{} log entries (up to {} revisions)", loss.entries, loss.revisions));
+    parts.push_back(
+        fmt::format("{} log entries (up to {} revisions)", loss.entries, loss.revisions));
   }
   if (loss.pages > 0) parts.push_back(fmt::format("{} damaged pages", loss.pages));
   if (loss.v2_keys) parts.emplace_back("keys of the v2 API");

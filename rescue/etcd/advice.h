@@ -21,7 +21,7 @@ struct Alternative {
 };
 
 struct Advice {
-  std::vector<Alternative> alternatives;  // force-new-cluster, restore --keep-ids, restore
+  std::vector<Alternative> alternatives;   // force-new-cluster, restore --keep-ids, restore
   std::optional<std::size_t> recommended;  // nothing when none is possible
   std::vector<std::string> reasons;        // one line each
 };

@@ -43,9 +43,9 @@ struct Backend {
   std::vector<raftlog::Member> members;  // ascending ID
   std::vector<std::uint64_t> removed;    // ascending
 
-  Revision latest;              // of the last key record
+  Revision latest;                // of the last key record
   bool latest_is_marker = false;  // it has neither key nor value: a bump put it there
-  std::uint64_t compacted = 0;  // revisions up to this one are compacted or scheduled to be
+  std::uint64_t compacted = 0;    // revisions up to this one are compacted or scheduled to be
   std::vector<Alarm> alarms;
   bool auth_enabled = false;
   std::uint64_t leases = 0;

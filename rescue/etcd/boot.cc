@@ -289,10 +289,11 @@ Result<BootState> Replay(const Findings& findings, BootRule rule, std::uint64_t 
         known = true;
       }
       if (known) continue;
-      return Damaged("publish-unknown-member",
-                     fmt::format("replay entry {}: member {} published its attributes, but is in no "
-                                 "member list: etcd would panic",
-                                 published->index, Hex16(published->attributes.member_id)));
+      return Damaged(
+          "publish-unknown-member",
+          fmt::format("replay entry {}: member {} published its attributes, but is in no "
+                      "member list: etcd would panic",
+                      published->index, Hex16(published->attributes.member_id)));
     }
     return {};
   };
@@ -325,9 +326,9 @@ Result<BootState> Replay(const Findings& findings, BootRule rule, std::uint64_t 
 namespace {
 
 // Without a snapshot to start from, a leader sends a joining member its log from the first entry
-// on. Every revision takes a request, so a log with fewer requests than the backend has revisions is
-// not the whole story: the joiner becomes a voter with a smaller key space, and nobody notices. Seen
-// on 3.4.23, 3.5.16 and 3.5.30 behind a fresh log without a .snap.
+// on. Every revision takes a request, so a log with fewer requests than the backend has revisions
+// is not the whole story: the joiner becomes a voter with a smaller key space, and nobody notices.
+// Seen on 3.4.23, 3.5.16 and 3.5.30 behind a fresh log without a .snap.
 bool JoinerWouldLack(const Findings& findings, const BootState& state) {
   if (state.snapshot_index > 0 || !findings.backend) return false;
   // A fresh key space is at revision 1.
@@ -373,10 +374,11 @@ BootVerdict SimulateBoot(const Findings& findings, BootRule rule) {
                               state.store.members.size()));
   }
   if (JoinerWouldLack(findings, state)) {
-    return refuse("joiner-incomplete",
-                  fmt::format("a joining member would replay the log from entry 1, which holds only "
-                              "{} requests for revision {}: it would silently lack the rest",
-                              findings.applied_requests, findings.backend->latest.main));
+    return refuse(
+        "joiner-incomplete",
+        fmt::format("a joining member would replay the log from entry 1, which holds only "
+                    "{} requests for revision {}: it would silently lack the rest",
+                    findings.applied_requests, findings.backend->latest.main));
   }
   verdict.leads_alone = true;
   return verdict;

@@ -56,11 +56,12 @@ struct BootVerdict {
   BootState state;
   std::uint64_t self = 0;
   bool leads_alone = false;  // single voter, single member, not removed: it will elect itself
-  // Why not, as in Error::code; empty when leads_alone. Besides those of Replay: "survivor-removed",
-  // "survivor-not-a-voter", "other-voters", "learners-left", "membership-disagrees",
-  // "log-tail-unlike-torn", "joiner-incomplete" (it would start, but lose data on the next member).
+  // Why not, as in Error::code; empty when leads_alone. Besides those of Replay:
+  // "survivor-removed", "survivor-not-a-voter", "other-voters", "learners-left",
+  // "membership-disagrees", "log-tail-unlike-torn", "joiner-incomplete" (it would start, but lose
+  // data on the next member).
   std::string code;
-  std::string reason;        // one line
+  std::string reason;  // one line
 };
 
 // Replays up to the commit index on disk, as etcd does, and judges the outcome.

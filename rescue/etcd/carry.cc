@@ -33,12 +33,14 @@ std::string WhyNotCarried(const Findings& findings) {
 
 void NoteLossWithoutLog(const Findings& findings, const std::string& reason, Carried& carried) {
   const std::uint64_t ci = findings.ConsistentIndex();
-  const std::uint64_t last = std::max(findings.LastIndex(), findings.CommitIndex());
+  std::uint64_t last = std::max(findings.LastIndex(), findings.CommitIndex());
+  if (findings.log) last = std::max(last, findings.log->tail.last_index_behind);
   const bool foreign = findings.log && LogIsForeign(findings);
   if (findings.log && !foreign && last > ci) {
     carried.loss.entries = last - ci;
     carried.loss.revisions = last - ci;
-    carried.lost.push_back(fmt::format("{} entries behind entry {}, because {}", last - ci, ci, reason));
+    carried.lost.push_back(
+        fmt::format("{} entries behind entry {}, because {}", last - ci, ci, reason));
     return;
   }
   carried.loss.unknown = true;
@@ -54,8 +56,9 @@ void NoteDamagedEnd(const Findings& findings, Carried& carried) {
   if (known > last) {
     carried.loss.entries += known - last;
     carried.loss.revisions += known - last;
-    carried.lost.push_back(fmt::format("entries {} to {}: {}", last + 1, known,
-                                       tail.reason.empty() ? "the log ends before them" : tail.reason));
+    carried.lost.push_back(
+        fmt::format("entries {} to {}: {}", last + 1, known,
+                    tail.reason.empty() ? "the log ends before them" : tail.reason));
   } else if (tail.kind == raftlog::TailKind::kDamaged) {
     carried.loss.entries += 1;
     carried.loss.unknown = true;
@@ -104,8 +107,9 @@ Result<Carried> CarryTail(const FileView& data, const Findings& findings,
     carried.loss.entries = carried.loss.chosen;
     carried.loss.revisions = carried.loss.chosen;
     if (carried.loss.chosen > 0) {
-      carried.lost.push_back(fmt::format("{} entries above the last known commit index {}, as asked",
-                                         carried.loss.chosen, carried.through));
+      carried.lost.push_back(
+          fmt::format("{} entries above the last known commit index {}, as asked",
+                      carried.loss.chosen, carried.through));
     }
   }
   NoteDamagedEnd(findings, carried);
@@ -118,6 +122,10 @@ Result<Carried> CarryTail(const FileView& data, const Findings& findings,
       entry.type = raftlog::EntryType::kNormal;
       entry.data.clear();
       ++carried.emptied;
+    }
+    if (options.bump != 0 && !entry.data.empty()) {
+      auto shifted = ShiftRevisions(entry.data, findings.backend->latest.main, options.bump);
+      if (shifted && *shifted) entry.data = **std::move(shifted);
     }
     entry.index += options.shift;
     carried.entries.push_back(std::move(entry));

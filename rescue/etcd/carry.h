@@ -15,6 +15,7 @@ struct CarryOptions {
   CommitLimit commit = CommitLimit::kLogEnd;
   std::uint64_t shift = 0;      // added to every index
   bool without_alarms = false;  // requests that set an alarm lose their content
+  std::uint64_t bump = 0;       // the backend's newest revision is raised by this much
   // The member ID that stays, when it stays: what it published about itself is kept.
   std::optional<std::uint64_t> self;
 };

@@ -15,9 +15,15 @@ namespace {
 
 class Diagnoses {
  public:
-  void Damage(std::string code, std::string text) { Add(std::move(code), Severity::kDamage, std::move(text)); }
-  void Warn(std::string code, std::string text) { Add(std::move(code), Severity::kWarning, std::move(text)); }
-  void Note(std::string code, std::string text) { Add(std::move(code), Severity::kNote, std::move(text)); }
+  void Damage(std::string code, std::string text) {
+    Add(std::move(code), Severity::kDamage, std::move(text));
+  }
+  void Warn(std::string code, std::string text) {
+    Add(std::move(code), Severity::kWarning, std::move(text));
+  }
+  void Note(std::string code, std::string text) {
+    Add(std::move(code), Severity::kNote, std::move(text));
+  }
   std::vector<Diagnosis> Take() {
     std::stable_sort(list_.begin(), list_.end(),
                      [](const auto& a, const auto& b) { return a.severity > b.severity; });
@@ -39,11 +45,13 @@ std::string OlderStateCost(const Findings& findings) {
   if (findings.log->CanReplayAfter(ci)) {
     return fmt::format("the log leads on from entry {} to {}, so nothing is lost", ci, last);
   }
-  return fmt::format("the log does not lead on from entry {}, so the last transaction may be lost", ci);
+  return fmt::format("the log does not lead on from entry {}, so the last transaction may be lost",
+                     ci);
 }
 
 void DiagnoseBackend(const Findings& findings, Diagnoses& out) {
-  if (findings.backend_error) out.Damage(findings.backend_error->code, findings.backend_error->message);
+  if (findings.backend_error)
+    out.Damage(findings.backend_error->code, findings.backend_error->message);
   if (!findings.backend) return;
   const Backend& backend = *findings.backend;
   if (!backend.meta_problem.empty()) {
@@ -52,10 +60,11 @@ void DiagnoseBackend(const Findings& findings, Diagnoses& out) {
                          backend.meta.transaction_id, OlderStateCost(findings)));
   }
   if (findings.received_index) {
-    out.Warn("backend-received",
-             fmt::format("{} was received from a leader and not taken over yet; it is the backend that "
-                         "counts, db is older",
-                         findings.backend_path));
+    out.Warn(
+        "backend-received",
+        fmt::format("{} was received from a leader and not taken over yet; it is the backend that "
+                    "counts, db is older",
+                    findings.backend_path));
   }
   if (!findings.check) return;
   bool freelist = false;
@@ -81,8 +90,9 @@ void DiagnoseLogEnd(const Findings& findings, Diagnoses& out) {
   const std::uint64_t last = findings.LastIndex();
   const std::uint64_t ci = findings.ConsistentIndex();
   if (findings.CommitIndex() > last) {
-    out.Damage("log-ends-before-commit", fmt::format("it ends at entry {}, but entry {} was committed",
-                                                     last, findings.CommitIndex()));
+    out.Damage("log-ends-before-commit",
+               fmt::format("it ends at entry {}, but entry {} was committed", last,
+                           findings.CommitIndex()));
   }
   if (findings.backend && ci > last) {
     out.Damage("log-ends-before-backend",
@@ -90,8 +100,8 @@ void DiagnoseLogEnd(const Findings& findings, Diagnoses& out) {
                            "start and silently drop new writes",
                            last, ci));
   } else if (findings.backend && last > ci && !log.CanReplayAfter(ci)) {
-    out.Damage("log-hole", fmt::format("it does not lead from the backend's entry {} to its end {}", ci,
-                                       last));
+    out.Damage("log-hole",
+               fmt::format("it does not lead from the backend's entry {} to its end {}", ci, last));
   }
   switch (log.tail.kind) {
     case raftlog::TailKind::kClean:
@@ -123,12 +133,13 @@ void DiagnoseLog(const Findings& findings, Diagnoses& out) {
                            mark->index, findings.ConsistentIndex()));
   }
   if (findings.tail.above_commit > 0) {
-    const bool later = findings.log->hard_state &&
-                       findings.log->last_term() < findings.log->hard_state->term;
-    out.Note("entries-above-commit",
-             fmt::format("{} entries lie above the commit index on disk{}", findings.tail.above_commit,
-                         later ? "; a later election took place, so others may have overwritten them"
-                               : ", as after every hard stop"));
+    const bool later =
+        findings.log->hard_state && findings.log->last_term() < findings.log->hard_state->term;
+    out.Note(
+        "entries-above-commit",
+        fmt::format("{} entries lie above the commit index on disk{}", findings.tail.above_commit,
+                    later ? "; a later election took place, so others may have overwritten them"
+                          : ", as after every hard stop"));
   }
   if (findings.tail.entries > 0) {
     out.Note("tail-only-in-log",
@@ -162,10 +173,12 @@ void DiagnoseSelf(const Findings& findings, Diagnoses& out) {
   const auto state = Replay(findings, RuleFor(findings), findings.LastIndex());
   if (!state) return;
   if (!state->store.members.contains(self)) {
-    out.Damage("survivor-unknown", fmt::format("member {} is not in its own member list", Hex16(self)));
+    out.Damage("survivor-unknown",
+               fmt::format("member {} is not in its own member list", Hex16(self)));
   } else if (state->learners.contains(self)) {
     out.Warn("survivor-learner",
-             fmt::format("member {} is a learner: it may lag behind what was acknowledged", Hex16(self)));
+             fmt::format("member {} is a learner: it may lag behind what was acknowledged",
+                         Hex16(self)));
   } else if (identity->self.name.empty()) {
     out.Note("survivor-unnamed", "the survivor has no name yet: it was added, but never started");
   }
@@ -176,7 +189,8 @@ void DiagnoseSelf(const Findings& findings, Diagnoses& out) {
     if (state->learners.contains(id)) ++learners;
     if (member.name.empty()) ++unstarted;
   }
-  if (learners > 0) out.Note("lost-learners", fmt::format("{} of the lost members are learners", learners));
+  if (learners > 0)
+    out.Note("lost-learners", fmt::format("{} of the lost members are learners", learners));
   if (unstarted > 0) {
     out.Note("lost-unstarted", fmt::format("{} of the lost members were never started", unstarted));
   }
@@ -199,7 +213,8 @@ void DiagnoseState(const Findings& findings, Diagnoses& out) {
     out.Warn("downgrade-in-progress",
              fmt::format("a downgrade to {} is in progress", findings.backend->downgrade));
   }
-  if (findings.backend->auth_enabled) out.Note("auth-enabled", "users and roles are in force, and stay");
+  if (findings.backend->auth_enabled)
+    out.Note("auth-enabled", "users and roles are in force, and stay");
   for (const auto& line : MembershipDifferences(findings)) out.Warn("members-disagree", line);
 }
 
@@ -258,15 +273,15 @@ std::vector<std::string> MembershipDifferences(const Findings& findings) {
   }
   for (const auto& [id, member] : trusted->store.members) {
     if (!trusted->voters.contains(id) && !trusted->learners.contains(id)) {
-      lines.push_back(fmt::format("member {} is in the member list, but not in raft's configuration",
-                                  Label(member)));
+      lines.push_back(fmt::format(
+          "member {} is in the member list, but not in raft's configuration", Label(member)));
     }
   }
   for (const auto* set : {&trusted->voters, &trusted->learners}) {
     for (const std::uint64_t id : *set) {
       if (trusted->store.members.contains(id)) continue;
-      lines.push_back(fmt::format("member {} is in raft's configuration, but in no member list",
-                                  Hex16(id)));
+      lines.push_back(
+          fmt::format("member {} is in raft's configuration, but in no member list", Hex16(id)));
     }
   }
   return lines;

@@ -60,10 +60,10 @@ struct Findings {
   std::vector<AlarmAt> alarm_requests;     // behind the consistent index
   std::string log_cluster_version;         // the last one that the log sets
 
-  bool v2_keys_in_log = false;             // requests of the v2 API were seen
+  bool v2_keys_in_log = false;                      // requests of the v2 API were seen
   std::vector<raftlog::SnapFile> snaps;             // readable ones, newest first
   std::vector<raftlog::SnapName> unreadable_snaps;  // newest first
-  std::vector<std::string> notes;        // files that were passed over and why, odd records
+  std::vector<std::string> notes;  // files that were passed over and why, odd records
 
   // Cluster version, from the backend, else the newest .snap, else the log; "" when unknown.
   std::string ClusterVersion() const;

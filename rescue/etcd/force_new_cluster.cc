@@ -103,13 +103,44 @@ raftlog::Entry ConfChangeEntry(const raftlog::ConfChange& change, raftlog::WireF
 struct LogChange {
   std::uint64_t through = 0;
   std::vector<raftlog::Entry> entries;
+  std::size_t rewritten = 0;  // of these, old ones
   raftlog::HardState hard_state;
 };
 
-LogChange ChangeLog(const Findings& findings, const Plan& plan, bool moves, std::uint64_t through) {
+// The entries up to `through` that a bump makes invalid, and all behind the first of these; so that
+// they can take their own place.
+Result<std::vector<raftlog::Entry>> EntriesToRewrite(const FileView& data, const Findings& findings,
+                                                     std::uint64_t bump, std::uint64_t through) {
+  std::vector<raftlog::Entry> entries;
+  if (bump == 0) return entries;
+  const raftlog::Log& log = *findings.log;
+  raftlog::EntryReader reader(data, log);
+  for (std::uint64_t index = findings.ConsistentIndex() + 1; index <= through; ++index) {
+    const auto* ref = log.Find(index);
+    if (ref == nullptr) continue;
+    ASSIGN_OR_RETURN(auto entry, reader.Read(*ref));
+    if (entry.type == raftlog::EntryType::kNormal && !entry.data.empty()) {
+      auto shifted = ShiftRevisions(entry.data, findings.backend->latest.main, bump);
+      if (shifted && *shifted) {
+        entry.data = **std::move(shifted);
+      } else if (entries.empty()) {
+        continue;
+      }
+    } else if (entries.empty()) {
+      continue;
+    }
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+LogChange ChangeLog(const Findings& findings, const Plan& plan, bool moves, std::uint64_t through,
+                    std::vector<raftlog::Entry> rewritten) {
   const raftlog::Log& log = *findings.log;
   LogChange change;
-  change.through = through;
+  change.through = rewritten.empty() ? through : rewritten.front().index - 1;
+  change.rewritten = rewritten.size();
+  change.entries = std::move(rewritten);
   auto& entries = change.entries;
   if (plan.promotes_survivor) {
     // Before the removals: raft panics when the last voter goes.
@@ -131,7 +162,7 @@ LogChange ChangeLog(const Findings& findings, const Plan& plan, bool moves, std:
                                        ToBytes(AsBytes(raftlog::WriteMemberJson(update)))},
                                       log.wire_form));
   }
-  const bool drops = through < log.last_index();
+  const bool drops = change.through < log.last_index();
   // Something must override what is dropped.
   if (drops && entries.empty()) entries.emplace_back();
 
@@ -143,7 +174,7 @@ LogChange ChangeLog(const Findings& findings, const Plan& plan, bool moves, std:
     ++state.term;
     state.vote = 0;
   }
-  std::uint64_t index = through;
+  std::uint64_t index = change.through;
   for (auto& entry : entries) {
     entry.term = state.term;
     entry.index = ++index;
@@ -161,7 +192,9 @@ void AddMembershipFix(const BootState& state, const Plan& plan, bolt::Transactio
   if (state.rule != BootRule::kStoreV2) return;
   bolt::BucketChanges members{"members", false, {}};
   bolt::BucketChanges removed{"members_removed", false, {}};
-  const auto key_of = [](std::uint64_t id) { return ToBytes(AsBytes(raftlog::FormatMemberId(id))); };
+  const auto key_of = [](std::uint64_t id) {
+    return ToBytes(AsBytes(raftlog::FormatMemberId(id)));
+  };
   for (const auto& [id, member] : state.backend_store.members) {
     if (state.store.members.contains(id)) continue;
     members.keys.push_back({key_of(id), std::nullopt});
@@ -186,7 +219,8 @@ Result<NewSnapshot> SnapshotAtBackend(const Findings& findings) {
   const std::uint64_t ci = findings.ConsistentIndex();
   const auto* entry = findings.log->Find(ci);
   if (entry == nullptr) {
-    return Unsuitable(kStrategy, "nothing-applied", "the backend has applied no entry of the log yet",
+    return Unsuitable(kStrategy, "nothing-applied",
+                      "the backend has applied no entry of the log yet",
                       "start etcd once without these changes, stop it, and make them then");
   }
   ASSIGN_OR_RETURN(const auto state, Replay(findings, RuleFor(findings), ci));
@@ -209,8 +243,8 @@ Status AddSnapFile(const FileView& data, const Findings& findings, const NewSnap
   // Only one that cannot be read; etcd itself gives it this name.
   if (taken) edits.push_back(edit::Rename{path, path + ".broken"});
   ASSIGN_OR_RETURN(auto attributes, AttributesLike(data, {findings.backend_path}, 0644));
-  edits.push_back(edit::CreateFile{
-      path, raftlog::EncodeSnapFile(snapshot.metadata, snapshot.store), std::move(attributes)});
+  edits.push_back(edit::CreateFile{path, raftlog::EncodeSnapFile(snapshot.metadata, snapshot.store),
+                                   std::move(attributes)});
   return {};
 }
 
@@ -249,6 +283,13 @@ void Explain(const Findings& findings, Plan& plan) {
                           "(--commit known drops them)"
                         : ""));
   }
+  if (plan.rewritten_from > 0) {
+    plan.kept.push_back(
+        fmt::format("the meaning of log entries from {} on: they refer to revisions that the bump "
+                    "renumbers, and "
+                    "are written once more with the new numbers",
+                    plan.rewritten_from));
+  }
   if (plan.cut_bytes > 0) {
     plan.warnings.push_back(fmt::format("{} bytes of an unfinished record are cut off the log: {}",
                                         plan.cut_bytes, log.tail.reason));
@@ -262,7 +303,8 @@ void Explain(const Findings& findings, Plan& plan) {
   }
   if (plan.promotes_survivor && RuleFor(findings) == BootRule::kStoreV2) {
     plan.warnings.emplace_back(
-        "etcd 3.5.0 to 3.5.19 do not record a promotion in the backend: go to 3.5.26 or later before "
+        "etcd 3.5.0 to 3.5.19 do not record a promotion in the backend: go to 3.5.26 or later "
+        "before "
         "an upgrade to 3.6");
   }
 }
@@ -281,12 +323,11 @@ std::uint64_t ChooseEnd(const Findings& findings, const Wishes& wishes, Plan& pl
 }
 
 // Everything that a joining member must not miss: anything but the membership itself.
-Result<bolt::TransactionRequest> ChangeBackend(const FileView& data, const Findings& findings,
-                                               const Wishes& wishes, std::uint64_t through,
-                                               Plan& plan) {
+Result<bolt::TransactionRequest> ChangeBackend(const Findings& findings, const Wishes& wishes,
+                                               std::uint64_t bump, Plan& plan) {
   bolt::TransactionRequest request;
   RETURN_IF_ERROR(AddDamageRepair(findings, wishes, plan, request));
-  RETURN_IF_ERROR(AddBump(data, findings, wishes, through, plan, request));
+  AddBump(findings, wishes, bump, plan, request);
   AddAlarmClearing(findings, wishes, plan, request);
   return request;
 }
@@ -334,14 +375,17 @@ Result<Plan> PlanForceNewCluster(const FileView& data, const Findings& findings,
   plan.promotes_survivor = final_membership.state.learners.contains(self);
   plan.survivor.is_learner = false;
 
-  ASSIGN_OR_RETURN(auto request, ChangeBackend(data, findings, wishes, through, plan));
+  ASSIGN_OR_RETURN(const std::uint64_t bump, BumpFor(findings, wishes));
+  ASSIGN_OR_RETURN(auto request, ChangeBackend(findings, wishes, bump, plan));
   const bool joiner_needs_snapshot =
       !request.buckets.empty() && final_membership.state.snapshot_index == 0;
   RETURN_IF_ERROR(NeedAcceptedLoss(wishes, plan));
   AddMembershipFix(final_membership.state, plan, request, plan.warnings);
   ASSIGN_OR_RETURN(const auto commit, PlanBackend(data, findings, std::move(request), plan));
 
-  const LogChange change = ChangeLog(findings, plan, moves, through);
+  ASSIGN_OR_RETURN(auto rewritten, EntriesToRewrite(data, findings, bump, through));
+  if (!rewritten.empty()) plan.rewritten_from = rewritten.front().index;
+  const LogChange change = ChangeLog(findings, plan, moves, through, std::move(rewritten));
   const bool alone = SimulateBoot(findings, RuleFor(findings)).leads_alone;
   if (alone && commit.edits.empty() && change.entries.empty()) {
     plan.commit_after = plan.commit_before;
@@ -350,7 +394,7 @@ Result<Plan> PlanForceNewCluster(const FileView& data, const Findings& findings,
     return plan;
   }
   raftlog::AppendOptions options;
-  options.keep_through = through;
+  options.keep_through = change.through;
   if (!commit.edits.empty()) {
     plan.edits.insert(plan.edits.end(), commit.edits.begin(), commit.edits.end() - 1);
   }
@@ -365,7 +409,7 @@ Result<Plan> PlanForceNewCluster(const FileView& data, const Findings& findings,
   if (!commit.edits.empty()) plan.edits.push_back(commit.edits.back());
   plan.fingerprint = edit::Fingerprint(plan.edits);
   plan.cut_bytes = append.cut_bytes;
-  plan.appended_entries = change.entries.size();
+  plan.appended_entries = change.entries.size() - change.rewritten;
   plan.commit_after = change.hard_state.commit;
   Explain(findings, plan);
   ExplainState(findings, wishes, plan);

@@ -16,9 +16,9 @@ namespace rescue::etcd {
 // of five versions: etcd's flag lost acknowledged writes on 6, this way on none.
 //
 // What else was asked for: other peer URLs become one more configuration change. A bump, cleared
-// alarms and dropped pages become one bbolt transaction, and when the log still starts at entry 1, a
-// snapshot at the backend's index with it: a member that joins must receive this backend, not replay
-// the log as if nothing had happened.
+// alarms and dropped pages become one bbolt transaction, and when the log still starts at entry 1,
+// a snapshot at the backend's index with it: a member that joins must receive this backend, not
+// replay the log as if nothing had happened.
 Result<Plan> PlanForceNewCluster(const FileView& data, const Findings& findings,
                                  const Wishes& wishes);
 

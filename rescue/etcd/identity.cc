@@ -31,7 +31,7 @@ struct Crowd {
   }
 };
 
-Crowd CrowdFromBackend(const Findings& findings) {
+Crowd CrowdFromBackend(const Findings& findings, bool trust_log) {
   Crowd crowd;
   if (!findings.snaps.empty()) {
     const auto& store = findings.snaps.front().store;
@@ -40,6 +40,7 @@ Crowd CrowdFromBackend(const Findings& findings) {
   }
   for (const std::uint64_t id : findings.backend->removed) crowd.Remove(id);
   for (const auto& member : findings.backend->members) crowd.Know(member);
+  if (!trust_log) return crowd;
   // Configuration changes that are readable, although the log as a whole cannot be replayed.
   for (const auto& at : findings.conf_changes) {
     if (!at.change) continue;
@@ -93,11 +94,12 @@ Result<std::uint64_t> GuessSelf(const Crowd& crowd, const std::string& name) {
   for (const auto& [id, member] : crowd.members) {
     names += (names.empty() ? "" : ", ") + (member.name.empty() ? "(no name)" : member.name);
   }
-  return Fail(ErrorKind::kUsage, "no-name",
-              fmt::format("tell which member this is: the log that would say so is missing, and the "
-                          "backend knows {} members{}",
-                          crowd.members.size(), names.empty() ? "" : ": " + names),
-              "give its name with --name (etcd's --name on this node)");
+  return Fail(
+      ErrorKind::kUsage, "no-name",
+      fmt::format("tell which member this is: the log that would say so is missing, and the "
+                  "backend knows {} members{}",
+                  crowd.members.size(), names.empty() ? "" : ": " + names),
+      "give its name with --name (etcd's --name on this node)");
 }
 
 bool Knows(const Findings& findings, std::uint64_t id) {
@@ -110,8 +112,11 @@ bool Knows(const Findings& findings, std::uint64_t id) {
   for (const auto& snap : findings.snaps) {
     if (snap.store.members.contains(id) || snap.store.removed.contains(id)) return true;
   }
-  return std::any_of(findings.conf_changes.begin(), findings.conf_changes.end(),
-                     [&](const auto& at) { return at.change && at.change->node_id == id; });
+  // What the backend has applied already would show there.
+  const std::uint64_t ci = findings.ConsistentIndex();
+  return std::any_of(
+      findings.conf_changes.begin(), findings.conf_changes.end(),
+      [&](const auto& at) { return at.index > ci && at.change && at.change->node_id == id; });
 }
 
 // What was ever said about a member, also if it is gone.
@@ -152,7 +157,7 @@ Result<Identity> Identify(const Findings& findings, const std::string& name) {
   const bool foreign = LogIsForeign(findings);
   std::optional<Crowd> replayed;
   if (!foreign) replayed = CrowdFromReplay(findings);
-  const Crowd crowd = replayed ? *std::move(replayed) : CrowdFromBackend(findings);
+  const Crowd crowd = replayed ? *std::move(replayed) : CrowdFromBackend(findings, !foreign);
 
   Identity identity;
   std::uint64_t self = 0;

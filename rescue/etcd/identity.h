@@ -12,10 +12,10 @@
 namespace rescue::etcd {
 
 struct Identity {
-  raftlog::Member self;          // as last known; id 0 when nobody knows
-  std::uint64_t cluster_id = 0;  // 0: only the log would tell
-  std::vector<raftlog::Member> others;       // ascending ID, without removed ones
-  std::vector<std::uint64_t> removed;        // ascending; may hold the survivor
+  raftlog::Member self;                 // as last known; id 0 when nobody knows
+  std::uint64_t cluster_id = 0;         // 0: only the log would tell
+  std::vector<raftlog::Member> others;  // ascending ID, without removed ones
+  std::vector<std::uint64_t> removed;   // ascending; may hold the survivor
   bool self_removed = false;
 };
 

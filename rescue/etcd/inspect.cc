@@ -24,8 +24,8 @@ void InspectBackend(const FileView& data, Findings& findings) {
   }
 }
 
-// etcd renames <index>.snap.db over db when the snapshot that it starts from is ahead of the backend
-// (server/storage/backend.go, RecoverSnapshotBackend).
+// etcd renames <index>.snap.db over db when the snapshot that it starts from is ahead of the
+// backend (server/storage/backend.go, RecoverSnapshotBackend).
 void PreferReceivedBackend(const FileView& data, const std::vector<std::uint64_t>& received,
                            Findings& findings) {
   if (!findings.log || !findings.log->hard_state) return;

@@ -230,23 +230,22 @@ json ToJson(const Findings& findings) {
 }
 
 json ToJson(const Loss& loss) {
-  return {{"entries", loss.entries},     {"chosen_entries", loss.chosen},
-          {"revisions", loss.revisions}, {"pages", loss.pages},
-          {"v2_keys", loss.v2_keys},     {"unknown", loss.unknown},
+  return {{"entries", loss.entries}, {"chosen_entries", loss.chosen}, {"revisions", loss.revisions},
+          {"pages", loss.pages},     {"v2_keys", loss.v2_keys},       {"unknown", loss.unknown},
           {"text", Describe(loss)}};
 }
 
 json ToJson(const Advice& advice) {
   json alternatives = json::array();
   for (const auto& way : advice.alternatives) {
-    json alternative = {{"flags", way.flags},
-                        {"strategy", Name(way.wishes.strategy)},
-                        {"keeps_ids", way.wishes.strategy == Strategy::kForceNewCluster ||
-                                          way.wishes.keep_ids},
-                        {"possible", way.possible()},
-                        {"needs_acceptance", way.needs_acceptance},
-                        {"loss", ToJson(way.loss)},
-                        {"lost", way.lost}};
+    json alternative = {
+        {"flags", way.flags},
+        {"strategy", Name(way.wishes.strategy)},
+        {"keeps_ids", way.wishes.strategy == Strategy::kForceNewCluster || way.wishes.keep_ids},
+        {"possible", way.possible()},
+        {"needs_acceptance", way.needs_acceptance},
+        {"loss", ToJson(way.loss)},
+        {"lost", way.lost}};
     if (way.error) alternative["error"] = ErrorJson(*way.error);
     alternatives.push_back(std::move(alternative));
   }

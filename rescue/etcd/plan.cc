@@ -35,13 +35,18 @@ Status CheckEntriesKept(const FileView& data, const Findings& before, const File
   for (std::uint64_t index = first; index < first + plan.tail_entries; ++index) {
     const auto* old_ref = before.log->Find(index);
     const auto* new_ref = after.log->Find(index + shift);
-    if (old_ref == nullptr || new_ref == nullptr || old_ref->term != new_ref->term) {
+    const bool rewritten = plan.rewritten_from != 0 && index >= plan.rewritten_from;
+    if (old_ref == nullptr || new_ref == nullptr ||
+        (rewritten ? new_ref->term < old_ref->term : new_ref->term != old_ref->term)) {
       return RehearsalFailed(fmt::format("log entry {} would be lost", index));
     }
     ASSIGN_OR_RETURN(const auto old_entry, old_entries.Read(*old_ref));
     ASSIGN_OR_RETURN(const auto new_entry, new_entries.Read(*new_ref));
     // A carried entry may have been emptied: then it changed the former membership or an alarm.
-    if (new_entry.data != old_entry.data && !new_entry.data.empty()) {
+    if (new_entry.data == old_entry.data || new_entry.data.empty()) continue;
+    const auto shifted = ShiftRevisions(old_entry.data, plan.revision_before,
+                                        plan.revision_after - plan.revision_before);
+    if (!shifted || *shifted != new_entry.data) {
       return RehearsalFailed(fmt::format("log entry {} would change", index));
     }
   }

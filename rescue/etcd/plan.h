@@ -18,7 +18,7 @@ namespace rescue::etcd {
 
 enum class Strategy {
   kForceNewCluster,  // the same cluster and member, the log continued
-  kRestore,          // a new logical cluster from the survivor's own backend, the log's tail carried
+  kRestore,  // a new logical cluster from the survivor's own backend, the log's tail carried
 };
 std::string_view Name(Strategy strategy);
 
@@ -49,10 +49,10 @@ struct Wishes {
   bool clear_alarms = false;
 
   // Of kRestore only.
-  bool keep_ids = false;  // cluster and member ID stay
-  std::string token;      // --initial-cluster-token, part of what the new IDs derive from
+  bool keep_ids = false;         // cluster and member ID stay
+  std::string token;             // --initial-cluster-token, part of what the new IDs derive from
   bool token_is_random = false;  // nobody chose it: a survivor that leads alone stays as it is
-  std::string name;       // the survivor's name from now on; empty: as it is
+  std::string name;              // the survivor's name from now on; empty: as it is
   // No room for new files beside the old ones: the old log goes to the journal first.
   bool tight_space = false;
 
@@ -87,8 +87,11 @@ struct Plan {
   std::uint64_t commit_after = 0;
   std::uint64_t appended_entries = 0;
   std::uint64_t carried_entries = 0;  // of kRestore: old entries in the new log
-  std::uint64_t cut_bytes = 0;        // of a torn last record
-  std::uint64_t tail_entries = 0;     // entries that live only in the log and are kept
+  // Of kForceNewCluster with a bump: entries from here on are written once more, because they refer
+  // to revisions that get other numbers. 0: none.
+  std::uint64_t rewritten_from = 0;
+  std::uint64_t cut_bytes = 0;     // of a torn last record
+  std::uint64_t tail_entries = 0;  // entries that live only in the log and are kept
   // Newest revision that the backend holds, and with a bump the one that it will hold.
   std::uint64_t revision_before = 0;
   std::uint64_t revision_after = 0;
@@ -107,9 +110,9 @@ struct Plan {
 
 // `data` is what the findings were made from. Errors (kDataDamaged, hint with what would work) name
 // why the strategy cannot work on this data directory: the codes of Replay (boot.h),
-// "backend-missing", "backend-damaged", "survivor-removed", "survivor-unknown", "loss-not-accepted";
-// kUsage: "bad-peer-url", "no-peer-url", "no-name", "no-token", "not-for-strategy"; kRefused:
-// "bump-conflicts-with-log".
+// "backend-missing", "backend-damaged", "survivor-removed", "survivor-unknown",
+// "loss-not-accepted"; kUsage: "bad-peer-url", "no-peer-url", "no-name", "no-token",
+// "not-for-strategy", "bad-bump".
 Result<Plan> MakePlan(const FileView& data, const Findings& findings, const Wishes& wishes);
 
 // The outcome of a rehearsal: the plan, what the inspection would find afterwards, and what etcd

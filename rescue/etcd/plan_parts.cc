@@ -33,8 +33,8 @@ std::string DescribeRange(const bolt::PageProblem& problem) {
     const auto revision = keys ? DecodeRevision(key) : std::nullopt;
     return revision ? std::to_string(revision->main) : Printable(key, 40);
   };
-  return fmt::format("{} from {} to {}", keys ? "revisions" : "keys", limit(problem.from, "the first"),
-                     limit(problem.until, "the last"));
+  return fmt::format("{} from {} to {}", keys ? "revisions" : "keys",
+                     limit(problem.from, "the first"), limit(problem.until, "the last"));
 }
 
 std::string DescribeProblem(const bolt::PageProblem& problem) {
@@ -52,35 +52,6 @@ Bytes EncodeAlarmKey(const Alarm& alarm) {
   if (alarm.member_id != 0) writer.add_uint64(1, alarm.member_id);
   if (alarm.type != AlarmType::kNone) writer.add_enum(2, static_cast<std::int32_t>(alarm.type));
   return TextBytes(encoded);
-}
-
-// What the entries behind the backend write, in log order, against what later ones compare.
-Status CheckRevisionUse(const FileView& data, const Findings& findings, std::uint64_t through) {
-  std::vector<std::pair<std::uint64_t, KeyRange>> written;
-  raftlog::EntryReader reader(data, *findings.log);
-  for (std::uint64_t index = findings.ConsistentIndex() + 1; index <= through; ++index) {
-    const auto* ref = findings.log->Find(index);
-    if (ref == nullptr || ref->type != raftlog::EntryType::kNormal || ref->data_size == 0) continue;
-    ASSIGN_OR_RETURN(const auto entry, reader.Read(*ref));
-    auto use = DecodeRevisionUse(entry.data);
-    if (!use) continue;  // a v2 request of old: no revisions in it
-    for (const auto& compared : use->compares) {
-      const auto hit = std::find_if(written.begin(), written.end(), [&](const auto& write) {
-        return Overlap(write.second, compared);
-      });
-      if (hit == written.end()) continue;
-      return Fail(
-          ErrorKind::kRefused, "bump-conflicts-with-log",
-          fmt::format("bump the revision: log entry {} compares the revision of a key that entry {} "
-                      "writes; neither is in the backend yet, and behind a bump the second write, "
-                      "though acknowledged, would fail",
-                      index, hit->first),
-          "apply without the bump and start etcd once, which brings both into the backend; stop it "
-          "and bump then");
-    }
-    for (auto& range : use->writes) written.emplace_back(index, std::move(range));
-  }
-  return {};
 }
 
 std::string RevisionKey(std::uint64_t main) {
@@ -149,7 +120,8 @@ Status AddDamageRepair(const Findings& findings, const Wishes& wishes, Plan& pla
   if (plan.loss.pages > 0 && !wishes.accept_loss) {
     return Unsuitable(
         wishes.strategy, "backend-damaged",
-        fmt::format("the backend has {} damaged places; {}", check.problem_count, plan.lost.front()),
+        fmt::format("the backend has {} damaged places; {}", check.problem_count,
+                    plan.lost.front()),
         "use another survivor or a backup; --accept-loss goes on without the damaged pages "
         "(inspect lists all of them)");
   }
@@ -168,29 +140,34 @@ Status AddDamageRepair(const Findings& findings, const Wishes& wishes, Plan& pla
   return {};
 }
 
-Status AddBump(const FileView& data, const Findings& findings, const Wishes& wishes,
-               std::uint64_t through, Plan& plan, bolt::TransactionRequest& request) {
-  const std::uint64_t latest = findings.backend->latest.main;
-  plan.revision_before = plan.revision_after = latest;
+Result<std::uint64_t> BumpFor(const Findings& findings, const Wishes& wishes) {
   if (wishes.bump_revision == 0) {
-    if (!wishes.mark_compacted) return {};
+    if (!wishes.mark_compacted) return std::uint64_t{0};
     return Fail(ErrorKind::kUsage, "bad-bump", "mark compacted: there is no bump",
                 "give --bump-revision, too");
   }
   // Revisions are signed 64-bit numbers in etcd.
   constexpr std::uint64_t kLargest = (std::uint64_t{1} << 62) - 1;
+  const std::uint64_t latest = findings.backend->latest.main;
   if (wishes.bump_revision > kLargest || latest > kLargest - wishes.bump_revision) {
     return Fail(ErrorKind::kUsage, "bad-bump",
                 fmt::format("bump the revision by {}: too much", wishes.bump_revision),
                 "1000000000 is plenty");
   }
-  if (AlreadyBumped(findings, wishes)) {
+  return AlreadyBumped(findings, wishes) ? std::uint64_t{0} : wishes.bump_revision;
+}
+
+void AddBump(const Findings& findings, const Wishes& wishes, std::uint64_t bump, Plan& plan,
+             bolt::TransactionRequest& request) {
+  const std::uint64_t latest = findings.backend->latest.main;
+  plan.revision_before = latest;
+  plan.revision_after = latest + bump;
+  if (bump == 0) {
+    if (wishes.bump_revision == 0) return;
     plan.warnings.push_back(fmt::format(
         "revision {} already is a bump that nothing was written behind: not bumped again", latest));
-    return {};
+    return;
   }
-  if (findings.log) RETURN_IF_ERROR(CheckRevisionUse(data, findings, through));
-  plan.revision_after = latest + wishes.bump_revision;
   const std::string key = RevisionKey(plan.revision_after);
   ChangesOf(request, "key").keys.push_back({TextBytes(key), Bytes()});
   if (wishes.mark_compacted) {
@@ -199,8 +176,8 @@ Status AddBump(const FileView& data, const Findings& findings, const Wishes& wis
   plan.kept.push_back(fmt::format(
       "every key with its revisions; new writes start behind revision {} instead of {}{}",
       plan.revision_after, latest,
-      wishes.mark_compacted ? ", and what is older counts as compacted, so watchers list again" : ""));
-  return {};
+      wishes.mark_compacted ? ", and what is older counts as compacted, so watchers list again"
+                            : ""));
 }
 
 void AddAlarmClearing(const Findings& findings, const Wishes& wishes, Plan& plan,
@@ -278,16 +255,17 @@ void ExplainState(const Findings& findings, const Wishes& wishes, Plan& plan) {
   for (const auto& alarm : backend.alarms) {
     if (wishes.clear_alarms) break;
     plan.warnings.push_back(fmt::format(
-        "alarm {} of member {} stays set and blocks {}: --clear-alarms clears it, or after the start "
+        "alarm {} of member {} stays set and blocks {}: --clear-alarms clears it, or after the "
+        "start "
         "`etcdctl alarm disarm`",
         alarm.type == AlarmType::kNoSpace ? "NOSPACE" : "CORRUPT", Hex16(alarm.member_id),
         alarm.type == AlarmType::kNoSpace ? "every write" : "every request"));
   }
   if (!backend.downgrade.empty()) {
-    plan.warnings.push_back(
-        fmt::format("a downgrade to {} is in progress: finish it, or run `etcdctl downgrade cancel` "
-                    "after the start",
-                    backend.downgrade));
+    plan.warnings.push_back(fmt::format(
+        "a downgrade to {} is in progress: finish it, or run `etcdctl downgrade cancel` "
+        "after the start",
+        backend.downgrade));
   }
   for (const auto& url : plan.survivor.peer_urls) {
     if (url.find("localhost") == std::string::npos) continue;
@@ -317,12 +295,14 @@ void ExplainNextSteps(Plan& plan) {
   if (plan.revision_after < plan.revision_before || plan.loss.revisions > 0 ||
       plan.loss.pages > 0 || plan.revision_after > plan.revision_before) {
     plan.next_steps.emplace_back(
-        "restart the API servers, controllers and kubelets: they may remember objects as they were");
+        "restart the API servers, controllers and kubelets: they may remember objects as they "
+        "were");
   }
 }
 
 Status NeedAcceptedLoss(const Wishes& wishes, const Plan& plan) {
-  const bool certain = plan.loss.entries > plan.loss.chosen || plan.loss.pages > 0 || plan.loss.v2_keys;
+  const bool certain =
+      plan.loss.entries > plan.loss.chosen || plan.loss.pages > 0 || plan.loss.v2_keys;
   if (!certain || wishes.accept_loss) return {};
   return Unsuitable(plan.strategy, "loss-not-accepted",
                     fmt::format("it would lose {}", fmt::join(plan.lost, "; ")),

@@ -22,12 +22,12 @@ Status NeedUsableTail(const Findings& findings, const Wishes& wishes);
 // pages is dropped in any case. Adds to the request and to the plan's losses.
 Status AddDamageRepair(const Findings& findings, const Wishes& wishes, Plan& plan,
                        bolt::TransactionRequest& request);
-// --bump-revision and --mark-compacted; `through` is the last entry that etcd will apply on top.
-// Refuses ("bump-conflicts-with-log") when an entry that lives only in the log compares a revision
-// which another such entry makes: the first one gets another number behind a bump, and the second,
-// though acknowledged, would fail.
-Status AddBump(const FileView& data, const Findings& findings, const Wishes& wishes,
-               std::uint64_t through, Plan& plan, bolt::TransactionRequest& request);
+// By how much the backend's newest revision is to be raised: --bump-revision, or 0 when a bump is
+// what was last written there. Error: kUsage "bad-bump".
+Result<std::uint64_t> BumpFor(const Findings& findings, const Wishes& wishes);
+// --bump-revision and --mark-compacted.
+void AddBump(const Findings& findings, const Wishes& wishes, std::uint64_t bump, Plan& plan,
+             bolt::TransactionRequest& request);
 void AddAlarmClearing(const Findings& findings, const Wishes& wishes, Plan& plan,
                       bolt::TransactionRequest& request);
 // Buckets members and members_removed hold exactly these.

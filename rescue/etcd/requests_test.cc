@@ -4,6 +4,7 @@
 #include <protozero/pbf_writer.hpp>
 
 #include "rescue/etcd/backend.h"
+#include "rescue/raftlog/proto.h"
 #include "tests/support/fixtures.h"
 
 namespace rescue::etcd {
@@ -105,6 +106,69 @@ TEST_CASE("RevisionsAreReadWithAndWithoutTombstone") {
   tombstone.back() = std::byte{'x'};
   CHECK_FALSE(DecodeRevision(tombstone));
   CHECK_FALSE(DecodeRevision(ByteView(plain).first(16)));
+}
+
+TEST_CASE("OnlyRevisionsAboveTheLimitAreShifted") {
+  const auto encode = [](std::uint64_t revision) {
+    std::string compare;
+    raftlog::ProtoWriter(compare).add_uint64(2, 2);                  // target MOD
+    raftlog::ProtoWriter(compare).add_bytes(3, std::string("key"));  // whose
+    raftlog::ProtoWriter(compare).add_uint64(6, revision);
+    std::string put;
+    raftlog::ProtoWriter(put).add_bytes(1, std::string("key"));
+    raftlog::ProtoWriter(put).add_uint64(4, revision);  // no revision: PutRequest.prev_kv
+    std::string operation;
+    raftlog::ProtoWriter(operation).add_message(2, put);
+    std::string transaction;
+    raftlog::ProtoWriter(transaction).add_message(1, compare);
+    raftlog::ProtoWriter(transaction).add_message(2, operation);
+    std::string inner;
+    raftlog::ProtoWriter(inner).add_message(4, transaction);  // RequestOp.request_txn
+    std::string outer;
+    raftlog::ProtoWriter(outer).add_message(3, inner);
+    std::string request;
+    raftlog::ProtoWriter(request).add_message(100, std::string("header"));
+    raftlog::ProtoWriter(request).add_message(6, outer);
+    return request;
+  };
+  CHECK_FALSE(ShiftRevisions(AsBytes(encode(100)), 100, 50).value());
+  const auto shifted = ShiftRevisions(AsBytes(encode(101)), 100, 50).value();
+  REQUIRE(shifted);
+  std::string expected = encode(101);
+  // 101 becomes 151 in the comparison: one byte more, and with it every length around it. The put
+  // keeps its 101.
+  CHECK(shifted->size() == expected.size() + 1);
+  CHECK(AsText(*shifted).find(std::string("\x30\x97\x01", 3)) != std::string::npos);
+  CHECK(AsText(*shifted).find("\x20\x65") != std::string::npos);
+  CHECK(expected.find("\x30\x65") != std::string::npos);
+}
+
+TEST_CASE("CompactionsAndReadsShiftToo") {
+  std::string compaction;
+  raftlog::ProtoWriter(compaction).add_uint64(1, 7);
+  std::string request;
+  raftlog::ProtoWriter(request).add_message(7, compaction);
+  CHECK(AsText(*ShiftRevisions(AsBytes(request), 6, 1).value()) == std::string("\x3a\x02\x08\x08"));
+  CHECK_FALSE(ShiftRevisions(AsBytes(request), 7, 1).value());
+  CHECK_FALSE(ShiftRevisions({}, 7, 1).value());
+}
+
+TEST_CASE("ShiftingSurvivesTruncationAndMutation") {
+  std::string compare;
+  raftlog::ProtoWriter(compare).add_uint64(6, 200);
+  std::string transaction;
+  raftlog::ProtoWriter(transaction).add_message(1, compare);
+  std::string request;
+  raftlog::ProtoWriter(request).add_message(6, transaction);
+  const Bytes sample = ToBytes(AsBytes(request));
+  std::size_t accepted = 0;
+  testing::ForEveryTruncation(sample, [&](ByteView part) {
+    if (ShiftRevisions(part, 100, 1)) ++accepted;
+  });
+  testing::ForRandomMutations(sample, 3, 10000, [&](ByteView damaged) {
+    if (ShiftRevisions(damaged, 100, 1)) ++accepted;
+  });
+  CHECK(accepted > 0);
 }
 
 }  // namespace

@@ -159,25 +159,26 @@ bool HasIdsOf(const Findings& findings, const NewIds& ids) {
 }
 
 void Explain(const Findings& findings, const Wishes& wishes, const Carried& carried, Plan& plan) {
-  plan.kept.push_back(fmt::format("the key space of the backend: revision {}, applied up to log entry {}",
-                                  findings.backend->latest.main, findings.ConsistentIndex()));
+  plan.kept.push_back(
+      fmt::format("the key space of the backend: revision {}, applied up to log entry {}",
+                  findings.backend->latest.main, findings.ConsistentIndex()));
   if (plan.carried_entries > 0) {
-    plan.kept.push_back(fmt::format(
-        "{} log entries behind it (up to {} revisions), carried into the new log",
-        plan.carried_entries, findings.tail.may_write));
+    plan.kept.push_back(
+        fmt::format("{} log entries behind it (up to {} revisions), carried into the new log",
+                    plan.carried_entries, findings.tail.may_write));
   }
   if (wishes.keep_ids) {
     plan.kept.push_back(fmt::format("cluster ID {} and member ID {}", Hex16(plan.cluster_id),
                                     Hex16(plan.survivor.id)));
   } else {
-    plan.warnings.push_back(fmt::format(
-        "new cluster ID {} and member ID {} (token {}): no former member can come back",
-        Hex16(plan.cluster_id), Hex16(plan.survivor.id), plan.token));
+    plan.warnings.push_back(
+        fmt::format("new cluster ID {} and member ID {} (token {}): no former member can come back",
+                    Hex16(plan.cluster_id), Hex16(plan.survivor.id), plan.token));
   }
   if (carried.emptied > 0) {
-    plan.warnings.push_back(fmt::format(
-        "{} carried entries lose their content: they changed the former membership{}",
-        carried.emptied, wishes.clear_alarms ? " or set an alarm" : ""));
+    plan.warnings.push_back(
+        fmt::format("{} carried entries lose their content: they changed the former membership{}",
+                    carried.emptied, wishes.clear_alarms ? " or set an alarm" : ""));
   }
   if (plan.survivor.name.empty()) {
     plan.warnings.emplace_back("the survivor's name is unknown; etcd publishes its --name itself");
@@ -221,8 +222,12 @@ Result<Plan> PlanRestore(const FileView& data, const Findings& findings, const W
   plan.commit_before = findings.CommitIndex();
 
   const Base base = ChooseBase(findings);
-  CarryOptions options{wishes.commit, base.shift, wishes.clear_alarms, std::nullopt};
+  CarryOptions options;
+  options.commit = wishes.commit;
+  options.shift = base.shift;
+  options.without_alarms = wishes.clear_alarms;
   if (wishes.keep_ids) options.self = ids.member;
+  ASSIGN_OR_RETURN(options.bump, BumpFor(findings, wishes));
   ASSIGN_OR_RETURN(Carried carried, CarryTail(data, findings, options));
   plan.loss = carried.loss;
   plan.lost = carried.lost;
@@ -240,7 +245,7 @@ Result<Plan> PlanRestore(const FileView& data, const Findings& findings, const W
   const std::vector<std::uint64_t> removed = RemovedAfter(wishes, identity);
   AddMembership({plan.survivor}, removed, request);
   AddMetaChanges(findings, base, ids, request);
-  RETURN_IF_ERROR(AddBump(data, findings, wishes, carried.through, plan, request));
+  AddBump(findings, wishes, options.bump, plan, request);
   AddAlarmClearing(findings, wishes, plan, request);
   ASSIGN_OR_RETURN(const auto commit, PlanBackend(data, findings, std::move(request), plan));
 
@@ -253,8 +258,8 @@ Result<Plan> PlanRestore(const FileView& data, const Findings& findings, const W
   snapshot.store.cluster_version = findings.ClusterVersion();
   const Carried counts{{}, carried.through, carried.emptied, {}, {}};
   ASSIGN_OR_RETURN(Bytes log, EncodeLog(findings, snapshot, ids, std::move(carried)));
-  ASSIGN_OR_RETURN(plan.edits, PlanSwap(data, findings, commit, snapshot, std::move(log),
-                                        wishes.tight_space));
+  ASSIGN_OR_RETURN(plan.edits,
+                   PlanSwap(data, findings, commit, snapshot, std::move(log), wishes.tight_space));
   plan.fingerprint = edit::Fingerprint(plan.edits);
   Explain(findings, wishes, counts, plan);
   ExplainState(findings, wishes, plan);

@@ -236,8 +236,7 @@ TEST_CASE("RefusesWithoutALogAndWithoutABackend") {
   REQUIRE_FALSE(no_log);
   CHECK(no_log.error().code == "log-missing");
   CHECK(no_log.error().kind == ErrorKind::kDataDamaged);
-  const auto no_backend =
-      MakePlanOn(*unpacked.data, {edit::Remove{"member/snap/db"}}, Wishes{});
+  const auto no_backend = MakePlanOn(*unpacked.data, {edit::Remove{"member/snap/db"}}, Wishes{});
   REQUIRE_FALSE(no_backend);
   CHECK(no_backend.error().code == "backend-missing");
   CHECK(no_backend.error().kind == ErrorKind::kDataDamaged);

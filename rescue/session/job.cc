@@ -121,18 +121,19 @@ Result<etcd::CommitLimit> ParseCommitLimit(std::string_view name) {
   for (const auto limit : {etcd::CommitLimit::kLogEnd, etcd::CommitLimit::kKnown}) {
     if (name == etcd::Name(limit)) return limit;
   }
-  return Fail(ErrorKind::kUsage, "unknown-commit",
-              fmt::format("take {} as committed: there are log-end and known", Printable(name, 40)));
+  return Fail(
+      ErrorKind::kUsage, "unknown-commit",
+      fmt::format("take {} as committed: there are log-end and known", Printable(name, 40)));
 }
 
 Result<Job> ParseJob(std::string_view text) {
   const json document = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!document.is_object()) return BadJob("it is not a JSON object");
-  RETURN_IF_ERROR(CheckFields(
-      document, "",
-      {"version", "strategy", "accept-cut-tail", "accept-loss", "mark-compacted", "clear-alarms",
-       "keep-ids", "bump-revision", "peer-urls", "name", "initial-cluster-token", "commit", "disk",
-       "consent", "secret"}));
+  RETURN_IF_ERROR(
+      CheckFields(document, "",
+                  {"version", "strategy", "accept-cut-tail", "accept-loss", "mark-compacted",
+                   "clear-alarms", "keep-ids", "bump-revision", "peer-urls", "name",
+                   "initial-cluster-token", "commit", "disk", "consent", "secret"}));
   const auto version = document.find("version");
   if (version == document.end() || *version != 1) return BadJob("version is not 1");
 

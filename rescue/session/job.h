@@ -6,8 +6,8 @@
 //    "secret": {"from": "credential"}}                       optional; the only source so far
 //
 // Besides, as on the command line: "accept-cut-tail", "accept-loss", "mark-compacted",
-// "clear-alarms", "keep-ids" (true or false), "bump-revision" (a number), "peer-urls" (a list), "name",
-// "initial-cluster-token", "commit" ("log-end" or "known").
+// "clear-alarms", "keep-ids" (true or false), "bump-revision" (a number), "peer-urls" (a list),
+// "name", "initial-cluster-token", "commit" ("log-end" or "known").
 //
 // Unknown fields are errors, so that a misspelt wish is never silently ignored. A job holds no
 // secret: that comes as its own credential.

@@ -74,7 +74,7 @@ struct Outcome {
   std::string journal_path;
   std::vector<edit::JournalInfo> journals;  // that were there before
   std::optional<etcd::Findings> findings;   // as found
-  std::optional<etcd::Advice> advice;  // when it was asked for, or the plan could not be made
+  std::optional<etcd::Advice> advice;       // when it was asked for, or the plan could not be made
   std::optional<etcd::Plan> plan;
   std::optional<etcd::BootVerdict> verdict;  // of the rehearsal, then of the verification
   std::optional<edit::ApplyOutcome> applied;

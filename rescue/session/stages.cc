@@ -72,7 +72,8 @@ Result<bool> HasRoomFor(const Target& target, const etcd::Plan& plan) {
 Result<etcd::Plan> MakePlanThatFits(const Context& context, const Target& target,
                                     const etcd::Findings& findings, etcd::Wishes wishes) {
   ASSIGN_OR_RETURN(auto plan, etcd::MakePlan(*target.data, findings, wishes));
-  if (wishes.strategy != etcd::Strategy::kRestore || context.request.wishes.tight_space) return plan;
+  if (wishes.strategy != etcd::Strategy::kRestore || context.request.wishes.tight_space)
+    return plan;
   ASSIGN_OR_RETURN(const bool fits, HasRoomFor(target, plan));
   if (fits) return plan;
   wishes.tight_space = true;
