@@ -1,8 +1,6 @@
 #include "rescue/cli/cli.h"
 
 #include <fmt/format.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +11,7 @@
 #include "rescue/base/real_file_system.h"
 #include "rescue/base/units.h"
 #include "rescue/cli/console.h"
+#include "rescue/cli/guard.h"
 #include "rescue/cli/options.h"
 #include "rescue/session/job.h"
 #include "rescue/session/report.h"
@@ -23,13 +22,6 @@ namespace {
 constexpr std::uint64_t kLargestJob = kMiB;
 
 int ExitCode(const Status& status) { return status ? 0 : static_cast<int>(status.error().kind); }
-
-// A secret will be in memory: no core file, no other process of the same user looking in.
-void GuardSecrets() {
-  const rlimit none{0, 0};
-  (void)::setrlimit(RLIMIT_CORE, &none);
-  (void)::prctl(PR_SET_DUMPABLE, 0);
-}
 
 // One JSON document is standard output's whole content; keys and texts come from disks, so
 // anything that is not UTF-8 is replaced rather than thrown.
@@ -201,6 +193,8 @@ int Dispatch(const Options& options) {
       return RunJob(options.job);
     case Verb::kDeriveKey:
       return RunDeriveKey(options.key);
+    case Verb::kLook:
+      return RunLook(options.look);
   }
   return static_cast<int>(ErrorKind::kUsage);
 }

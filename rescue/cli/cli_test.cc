@@ -9,6 +9,7 @@
 
 #include "rescue/base/unique_fd.h"
 #include "rescue/cli/options.h"
+#include "rescue/cli/run_program.h"
 #include "tests/support/fixtures.h"
 
 namespace rescue::cli {
@@ -16,55 +17,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Standard output and standard error go to a file while it lives.
-class Captured {
- public:
-  explicit Captured(const fs::path& path)
-      : file_(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0600)),
-        out_(::dup(STDOUT_FILENO)),
-        error_(::dup(STDERR_FILENO)),
-        null_(::open("/dev/null", O_WRONLY)) {
-    (void)std::fflush(stdout);
-    (void)::dup2(file_.get(), STDOUT_FILENO);
-    (void)::dup2(null_.get(), STDERR_FILENO);
-  }
-  ~Captured() {
-    (void)std::fflush(stdout);
-    (void)::dup2(out_.get(), STDOUT_FILENO);
-    (void)::dup2(error_.get(), STDERR_FILENO);
-  }
-  Captured(const Captured&) = delete;
-  Captured& operator=(const Captured&) = delete;
-
- private:
-  UniqueFd file_;
-  UniqueFd out_;
-  UniqueFd error_;
-  UniqueFd null_;
-};
-
-struct Ran {
-  int status = 0;
-  std::string output;
-};
-
-Ran RunProgram(const std::vector<std::string>& words) {
-  const testing::TemporaryDirectory directory;
-  std::vector<const char*> argv = {"etcd-rescue"};
-  for (const auto& word : words) argv.push_back(word.c_str());
-  Ran ran;
-  {
-    const Captured captured(directory.path() / "out");
-    ran.status = Main(static_cast<int>(argv.size()), argv.data());
-  }
-  ran.output = AsText(testing::ReadFileBytes(directory.path() / "out"));
-  return ran;
-}
+using testing::RunProgram;
 
 struct Unpacked {
-  testing::TemporaryDirectory directory;
+  rescue::testing::TemporaryDirectory directory;
   Unpacked() {
-    testing::UnpackArchive(testing::FixturePath("survivors/371-learner.tar.xz"), directory.path());
+    rescue::testing::UnpackArchive(rescue::testing::FixturePath("survivors/371-learner.tar.xz"),
+                                   directory.path());
   }
   std::string data() const { return (directory.path() / "etcd").string(); }
 };
@@ -109,9 +68,9 @@ TEST_CASE("JsonIsOneDocumentAlsoForAnError") {
 }
 
 TEST_CASE("AJobAlwaysEndsWithAResultLine") {
-  const testing::TemporaryDirectory directory;
+  const rescue::testing::TemporaryDirectory directory;
   const std::string job = (directory.path() / "job.json").string();
-  testing::WriteFileBytes(job, AsBytes(R"({"version": 1, "unknown": true})"));
+  rescue::testing::WriteFileBytes(job, AsBytes(R"({"version": 1, "unknown": true})"));
   const auto ran = RunProgram({"run", "--job", job});
   CHECK(ran.status == 2);
   CHECK(ran.output.find("\nRESULT exit=2 read the job: unknown field unknown\n") !=
@@ -119,11 +78,11 @@ TEST_CASE("AJobAlwaysEndsWithAResultLine") {
 }
 
 TEST_CASE("DeriveKeyPrintsTheKeyAndNothingElse") {
-  const testing::TemporaryDirectory directory;
+  const rescue::testing::TemporaryDirectory directory;
   const std::string secret = (directory.path() / "secret").string();
   // The key of RFC 5869 is not Constellation's; a disk key is passed through as it is.
   const std::string key(64, 'a');
-  testing::WriteFileBytes(secret, AsBytes(key));
+  rescue::testing::WriteFileBytes(secret, AsBytes(key));
   const auto ran = RunProgram(
       {"derive-key", "--luks-uuid", "78587c41-ed99-4337-8022-dc28be882f72", "--secret", secret});
   CHECK(ran.status == 0);

@@ -104,6 +104,7 @@ void Declare(CLI::App& app, Options& options) {
   AddTarget(*undo, target);
   undo->add_flag("--yes", target.yes, "really change the data");
 
+  DeclareLook(app, options.look, [&options] { options.verb = Verb::kLook; });
   auto* disks = AddVerb(app, options, Verb::kDisks, "disks",
                         "list disks and why each is a state disk or not");
   disks->add_flag("--json", target.json, "one JSON document on standard output");

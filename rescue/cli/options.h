@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "rescue/cli/look.h"
 #include "rescue/session/pipeline.h"
 
 namespace rescue::cli {
@@ -34,13 +35,14 @@ struct KeyOptions {
 };
 
 // Which word of the command line was given.
-enum class Verb { kInspect, kPlan, kApply, kVerify, kUndo, kDisks, kRun, kDeriveKey };
+enum class Verb { kInspect, kPlan, kApply, kVerify, kUndo, kDisks, kRun, kDeriveKey, kLook };
 
 struct Options {
   Verb verb = Verb::kInspect;
   TargetOptions target;
   JobOptions job;
   KeyOptions key;
+  LookOptions look;
 };
 
 // Declares every command on `app`; after a successful parse, `options` holds what was said.

@@ -12,6 +12,7 @@ Status RunOnDirectory(const Context& context) {
       const DataLock lock,
       DataLock::Take(*target.data, WritesData(request.command) ? DataLock::Kind::kExclusive
                                                                : DataLock::Kind::kObserve));
+  if (request.command == Command::kLook) return LookStage(context, target);
   if (request.command == Command::kUndo) return UndoStage(context, target);
   if (request.command == Command::kVerify) {
     RETURN_IF_ERROR(RefuseUnfinished(target));

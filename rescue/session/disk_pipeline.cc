@@ -91,6 +91,7 @@ disk::Access AccessFor(Command command) {
     case Command::kInspect:
     case Command::kPlan:
     case Command::kVerify:
+    case Command::kLook:
       return disk::Access::kView;
     case Command::kApply:
       return disk::Access::kScratchView;
@@ -159,6 +160,11 @@ Status ApplyToDisk(const Context& context, const UnlockedDisk& unlocked, OpenDis
 
 Status RunOnOpenDisk(const Context& context, const UnlockedDisk& unlocked, OpenDisk open) {
   const Request& request = context.request;
+  if (request.command == Command::kLook) {
+    RETURN_IF_ERROR(LookStage(context, open.target));
+    RETURN_IF_ERROR(open.volume->CheckView());
+    return SealStage(context, std::move(open));
+  }
   if (request.command == Command::kUndo) {
     RETURN_IF_ERROR(UndoStage(context, open.target));
     return SealStage(context, std::move(open));

@@ -40,6 +40,8 @@ std::string_view Name(Stage stage) {
       return "undo";
     case Stage::kSeal:
       return "seal";
+    case Stage::kLook:
+      return "look";
   }
   return "?";
 }

@@ -20,7 +20,18 @@
 
 namespace rescue::session {
 
-enum class Stage { kFind, kUnlock, kInspect, kPlan, kRehearse, kApply, kVerify, kUndo, kSeal };
+enum class Stage {
+  kFind,
+  kUnlock,
+  kInspect,
+  kPlan,
+  kRehearse,
+  kApply,
+  kVerify,
+  kUndo,
+  kSeal,
+  kLook
+};
 std::string_view Name(Stage stage);
 
 struct StageTime {
@@ -40,7 +51,9 @@ class Observer {
   virtual void Progress(Stage /*stage*/, std::uint64_t /*done*/, std::uint64_t /*total*/) {}
 };
 
-enum class Command { kInspect, kPlan, kApply, kVerify, kUndo };
+// kLook opens the data directory, calls Request::look and closes it again: for everything that only
+// reads (look.h).
+enum class Command { kInspect, kPlan, kApply, kVerify, kUndo, kLook };
 
 struct Request {
   Command command = Command::kInspect;
@@ -56,6 +69,9 @@ struct Request {
   // Plan what the advice recommends instead of wishes.strategy (kPlan only).
   bool recommend = false;
   bool check_backend = true;  // look at every page of the backend
+  // For kLook: what is to be done while the data directory is open, on the view of a disk; it must
+  // not write. Gives one line for the stage.
+  std::function<Result<std::string>(const Target&, Observer&)> look;
 };
 
 struct DiskFacts {

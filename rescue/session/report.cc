@@ -284,6 +284,8 @@ std::string_view Name(Command command) {
       return "verify";
     case Command::kUndo:
       return "undo";
+    case Command::kLook:
+      return "look";
   }
   return "unknown";
 }

@@ -177,4 +177,11 @@ Status UndoStage(const Context& context, const Target& target) {
   return {};
 }
 
+Status LookStage(const Context& context, const Target& target) {
+  StageScope stage = context.Begin(Stage::kLook);
+  STAGE_ASSIGN(stage, auto text, context.request.look(target, context.observer));
+  stage.Succeed(std::move(text));
+  return {};
+}
+
 }  // namespace rescue::session

@@ -86,6 +86,7 @@ Result<etcd::RehearsedPlan> RehearseOverlay(const Context& context, const Target
                                             const etcd::Findings& findings, etcd::Plan plan);
 Status VerifyStage(const Context& context, const Target& target, bool check_backend);
 Status UndoStage(const Context& context, const Target& target);
+Status LookStage(const Context& context, const Target& target);
 
 std::string ApplyText(const edit::ApplyOutcome& applied, const Target& target);
 std::string RehearseText(const etcd::RehearsedPlan& rehearsed);

@@ -1,0 +1,38 @@
+// The commands that only look: hash, status, members, keys, compare. Nothing is written; a disk is
+// looked at through a view.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace rescue::cli {
+
+enum class LookVerb { kHash, kStatus, kMembers, kKeys, kCompare };
+
+struct LookOptions {
+  LookVerb verb = LookVerb::kStatus;
+  // One place in all, but for compare.
+  std::string file;
+  std::vector<std::string> data_directories;
+  std::vector<std::string> disks;    // "auto": the only state disk
+  std::vector<std::string> secrets;  // one for all disks, or one for each, in their order
+  std::uint64_t revision = 0;        // 0: the latest
+  std::uint64_t limit = 0;           // 0: no limit
+  std::string prefix;
+  std::string from;
+  bool values = false;
+  bool quick = false;
+  bool json = false;
+};
+
+// Declares the commands on `app`. After a parse that met one of them, `chosen` was called and
+// `options` holds what was said.
+void DeclareLook(CLI::App& app, LookOptions& options, const std::function<void()>& chosen);
+
+// Does it and prints; the exit code.
+int RunLook(const LookOptions& options);
+
+}  // namespace rescue::cli

@@ -1,0 +1,26 @@
+// Commands that only look, on top of the pipeline: at one file, or at several survivors at once.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "rescue/base/file.h"
+#include "rescue/etcd/compare.h"
+#include "rescue/session/pipeline.h"
+
+namespace rescue::session {
+
+// Opens a snapshot or a backend by its path on this machine, for the time of the call. Errors:
+// kUsage "not-found" or "not-a-file"; kRefused "in-use" when etcd has it open.
+Status LookAtFile(const std::string& path,
+                  const std::function<Status(const ReadableFile& file)>& look);
+
+// Opens every survivor (each disk is unlocked once), compares them while all are open, closes them
+// again. `requests` name the places (--data-dir or --disk, secret); everything else in them is
+// ignored. `outcomes` gets one outcome each, as far as it came. Fails when one of them cannot be
+// opened: leaving it out is the operator's decision.
+Result<etcd::Comparison> CompareSurvivors(const std::vector<Request>& requests, Observer& observer,
+                                          std::vector<Outcome>& outcomes);
+
+}  // namespace rescue::session
