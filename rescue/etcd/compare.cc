@@ -70,6 +70,7 @@ void Recommend(Comparison& comparison) {
   }
   if (clusters.size() > 1) {
     std::vector<std::string> names;
+    names.reserve(clusters.size());
     for (const std::uint64_t id : clusters) names.push_back(Hex16(id));
     comparison.reasons.push_back(fmt::format(
         "they belong to different clusters ({}): choose by hand which cluster is wanted",

@@ -333,7 +333,7 @@ TEST_CASE("TheSurvivorThatIsAheadIsRecommended") {
   for (const auto& reason : comparison.reasons) INFO(reason);
   CHECK((given.reason.empty() || Contains(comparison.reasons, given.reason)));
   if (given.warning.empty()) {
-    CHECK(comparison.warnings == std::vector<std::string>{});
+    CHECK(comparison.warnings.empty());
   } else {
     CHECK(Contains(comparison.warnings, given.warning));
   }

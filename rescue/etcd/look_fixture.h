@@ -85,19 +85,23 @@ class History {
     writes_.push_back({{main_, sub_++}, key, "", true, 0, 0, 0});
     return *this;
   }
+  static Place PlaceOf(const Write& write) { return {write.revision.main, write.revision.sub}; }
   std::uint64_t revision() const { return main_; }
   const std::vector<Write>& writes() const { return writes_; }
 
+  // Main and sub revision.
+  using Place = std::pair<std::uint64_t, std::uint64_t>;
+
   // mvcc/key_index.go, keep: for each key the newest revision at or below `revision`, unless it is
   // a deletion.
-  std::set<Revision> Keep(std::uint64_t revision) const {
+  std::set<Place> Keep(std::uint64_t revision) const {
     std::map<std::string, const Write*> newest;
     for (const Write& write : writes_) {
       if (write.revision.main <= revision) newest[write.key] = &write;
     }
-    std::set<Revision> kept;
+    std::set<Place> kept;
     for (const auto& [key, write] : newest) {
-      if (!write->tombstone) kept.insert(write->revision);
+      if (!write->tombstone) kept.emplace(write->revision.main, write->revision.sub);
     }
     return kept;
   }
@@ -121,7 +125,8 @@ struct Compaction {
 inline std::vector<Write> Remaining(const History& history, const Compaction& compaction) {
   std::vector<Write> left;
   const auto gone = [&](const Write& write, std::uint64_t at) {
-    if (write.revision.main > at || history.Keep(at).contains(write.revision)) return false;
+    if (write.revision.main > at || history.Keep(at).contains(History::PlaceOf(write)))
+      return false;
     return !(write.tombstone && write.revision.main == at && compaction.keeps_tombstone);
   };
   for (const Write& write : history.writes()) {

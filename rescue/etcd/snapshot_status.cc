@@ -139,7 +139,7 @@ Status ReadSnapshotStatus(const ReadableFile& file, const SnapshotStatusOptions&
   RETURN_IF_ERROR(ReadTrailer(file, found));
   ASSIGN_OR_RETURN(const auto database, bolt::Database::Open(file));
   found.total_size = database.meta().high_water_mark * database.meta().page_size;
-  const Status pages = CheckPages(file, options, found);
+  Status pages = CheckPages(file, options, found);
   if (!pages && pages.error().code != "backend-damaged") return pages;
   RETURN_IF_ERROR(ReadStorageVersion(database, found));
   ASSIGN_OR_RETURN(const auto names, database.Buckets());

@@ -1,5 +1,5 @@
 // The numbers of `etcdutl snapshot status`. Expected ones come from etcdutl itself, where a file of
-// a real etcd is used; see also tests/peers/numbers.py.
+// a real etcd is used; see also tests/peers/look_cases.py.
 #include "rescue/etcd/snapshot_status.h"
 
 #include <catch2/catch_test_macros.hpp>
