@@ -85,12 +85,11 @@ class History {
     writes_.push_back({{main_, sub_++}, key, "", true, 0, 0, 0});
     return *this;
   }
+  // Main and sub revision.
+  using Place = std::pair<std::uint64_t, std::uint64_t>;
   static Place PlaceOf(const Write& write) { return {write.revision.main, write.revision.sub}; }
   std::uint64_t revision() const { return main_; }
   const std::vector<Write>& writes() const { return writes_; }
-
-  // Main and sub revision.
-  using Place = std::pair<std::uint64_t, std::uint64_t>;
 
   // mvcc/key_index.go, keep: for each key the newest revision at or below `revision`, unless it is
   // a deletion.

@@ -77,7 +77,8 @@ def round_trip_plain(bench):
 
 
 def looking_writes_nothing(bench):
-    """inspect and plan work on a read-only device and leave a writable one as it is; apply refuses (7)."""
+    """Whatever only looks works on a read-only device and leaves a writable one as it is, also with both open at once;
+    apply refuses (7)."""
     image = bench.disk("disk.img")
     locked = bench.disk("locked.img", integrity=False)
     before = sha256(image), sha256(locked)
@@ -87,6 +88,10 @@ for disk in a b; do
   rescue plan-$disk plan --disk /dev/ubd$disk """ + FLAGS + """
   rescue verify-$disk verify --disk /dev/ubd$disk """ + FLAGS + """
 done
+for verb in hash status members keys; do
+  rescue $verb $verb --disk /dev/ubda """ + FLAGS + """
+done
+rescue compare compare --disk /dev/ubda --disk /dev/ubdb """ + FLAGS + """
 rescue apply apply --disk /dev/ubdb --yes """ + FLAGS + """
 step getro blockdev --getro /dev/ubdb
 """, image, locked + ",ro")
@@ -98,9 +103,15 @@ step getro blockdev --getro /dev/ubdb
         check(steps["verify-" + disk].status == 10, "verify must fail before apply, %s"
               % steps["verify-" + disk].describe())
         check(not steps["verify-" + disk].left, "verify left something behind")
+    for verb in ("hash", "status", "members", "keys"):
+        check(steps[verb].expect(0).json()[verb], "%s says nothing" % verb)
+    compared = steps["compare"].expect(0).json()
+    check([disk["path"] for disk in compared["disks"]] == ["/dev/ubda", "/dev/ubdb"], "two disks were to be compared")
+    hashes = {survivor["hash"] for survivor in compared["compare"]["survivors"]}
+    check(hashes == {steps["hash"].json()["hash"]["hash"]}, "two disks with one survivor differ: %s" % hashes)
     steps["apply"].expect(7, "disk-read-only")
     check((sha256(image), sha256(locked)) == before, "looking changed a disk image")
-    return "inspect, plan and verify on a writable and a read-only device"
+    return "every command that only looks, on a writable and a read-only device"
 
 
 def killed_in_full_write(bench, integrity):
