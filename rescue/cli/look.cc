@@ -197,32 +197,30 @@ Status LookAtBackend(const LookOptions& options, const ReadableFile& file, Found
   return {};
 }
 
-// A look that cannot read the log says nothing about it; inspect does.
-void NoteLog(const FileView& data, Found& found) {
-  etcd::InspectOptions quick;
-  quick.check_backend = false;
-  const auto findings = etcd::Inspect(data, quick);
-  if (!findings || !findings->log || !findings->backend) return;
-  const LogOnly log{findings->tail.entries, findings->tail.may_write};
+void NoteLog(const etcd::Findings& findings, Found& found) {
+  if (!findings.log || !findings.backend) return;
+  const LogOnly log{findings.tail.entries, findings.tail.may_write};
   found.document["log_only"] = {{"entries", log.entries}, {"may_write", log.may_write}};
   for (auto& line : ToText(log)) found.lines.push_back(std::move(line));
 }
 
 Result<std::string> LookAtTarget(const LookOptions& options, const session::Target& target,
                                  Found& found) {
+  etcd::InspectOptions quick;
+  quick.check_backend = false;
+  ASSIGN_OR_RETURN(const auto findings, etcd::Inspect(*target.data, quick));
   if (options.verb == LookVerb::kMembers) {
-    etcd::InspectOptions quick;
-    quick.check_backend = false;
-    ASSIGN_OR_RETURN(const auto findings, etcd::Inspect(*target.data, quick));
     const auto audit = etcd::AuditMembership(findings);
     found.Take(audit);
     return fmt::format("{} members in {} places, {} differences", audit.rows.size(),
                        audit.places.size(), audit.differences.size());
   }
-  ASSIGN_OR_RETURN(const auto file, target.data->Open(etcd::kBackendPath));
+  if (findings.backend_error) return Fail(*findings.backend_error);
+  // The one that etcd would use at its next start.
+  ASSIGN_OR_RETURN(const auto file, target.data->Open(findings.backend_path));
   RETURN_IF_ERROR(LookAtBackend(options, *file, found));
-  NoteLog(*target.data, found);
-  return fmt::format("{} of backend read", FormatSize(file->size()));
+  NoteLog(findings, found);
+  return fmt::format("{}: {} read", findings.backend_path, FormatSize(file->size()));
 }
 
 Status LookAtOne(const LookOptions& options, session::Observer& observer, session::Outcome& outcome,

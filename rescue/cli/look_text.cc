@@ -166,7 +166,7 @@ TextLines ToText(const etcd::SnapshotStatus& status) {
   return lines;
 }
 
-TextLines ToText(const etcd::KeyRange& range) {
+TextLines ToText(const etcd::KeyListing& range) {
   TextLines lines;
   if (!range.keys.empty()) {
     lines.push_back(fmt::format("{:>9} {:>9} {:>6} {:>8} {:<16} {}", "mod", "create", "version",

@@ -23,7 +23,7 @@ std::vector<std::string> ToText(const LogOnly& log);
 
 std::vector<std::string> ToText(const etcd::KeySpaceHash& hash);
 std::vector<std::string> ToText(const etcd::SnapshotStatus& status);
-std::vector<std::string> ToText(const etcd::KeyRange& range);
+std::vector<std::string> ToText(const etcd::KeyListing& range);
 std::vector<std::string> ToText(const etcd::MembershipAudit& audit);
 std::vector<std::string> ToText(const etcd::Comparison& comparison);
 

@@ -2,9 +2,11 @@
 // (pkg/kv/kvserver/loqrecovery/testdata) where the question is the same.
 #include "rescue/etcd/compare.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
+#include <functional>
 
 #include "rescue/base/real_file_system.h"
 #include "rescue/etcd/inspect.h"

@@ -28,7 +28,7 @@ namespace rescue::etcd {
 struct KeySpaceHash {
   std::uint32_t hash = 0;
   std::uint64_t revision = 0;          // the one that was hashed
-  std::uint64_t compact_revision = 0;  // that belongs to the hash
+  std::uint64_t compact_revision = 0;  // that belongs to the hash; 0: none, which etcd prints as -1
   std::uint64_t latest_revision = 0;   // of the backend
   bool compaction_pending = false;     // see RevisionBounds
   std::uint64_t records = 0;           // that were hashed

@@ -71,9 +71,9 @@ Result<Bytes> ReadValue(const bolt::Bucket& bucket, ByteView record_key) {
 
 }  // namespace
 
-Result<KeyRange> ListKeys(const bolt::Database& database, const RangeRequest& request) {
+Result<KeyListing> ListKeys(const bolt::Database& database, const RangeRequest& request) {
   ASSIGN_OR_RETURN(const auto bounds, ReadRevisionBounds(database));
-  KeyRange range;
+  KeyListing range;
   range.latest_revision = bounds.latest;
   range.compact_revision = bounds.compacted;
   ASSIGN_OR_RETURN(range.revision, ChooseRevision(bounds, request.revision));

@@ -36,7 +36,7 @@ struct ListedKey {
   bool operator==(const ListedKey&) const = default;
 };
 
-struct KeyRange {
+struct KeyListing {
   std::uint64_t revision = 0;          // the one that was looked at
   std::uint64_t latest_revision = 0;   // of the backend
   std::uint64_t compact_revision = 0;  // lower ones cannot be looked at
@@ -46,6 +46,6 @@ struct KeyRange {
 
 // One pass over the records; values are then read one by one. Errors: those of ForEachKeyRecord and
 // ChooseRevision (key_record.h).
-Result<KeyRange> ListKeys(const bolt::Database& database, const RangeRequest& request);
+Result<KeyListing> ListKeys(const bolt::Database& database, const RangeRequest& request);
 
 }  // namespace rescue::etcd

@@ -22,15 +22,15 @@ History Sample() {
   return history;
 }
 
-Result<KeyRange> List(const RangeRequest& request, const testing::Compaction& compaction = {},
-                      const History& history = Sample()) {
+Result<KeyListing> List(const RangeRequest& request, const testing::Compaction& compaction = {},
+                        const History& history = Sample()) {
   const auto backend = MakeBackend(history, compaction);
   const bolt::testing::ViewFile file(backend.bytes());
   const auto database = bolt::Database::Open(file).value();
   return ListKeys(database, request);
 }
 
-std::vector<std::string> Names(const Result<KeyRange>& range) {
+std::vector<std::string> Names(const Result<KeyListing>& range) {
   std::vector<std::string> names;
   for (const auto& key : range.value().keys) names.emplace_back(AsText(key.key));
   return names;

@@ -8,12 +8,9 @@ namespace {
 using nlohmann::json;
 
 json ToJson(const ListedKey& key) {
-  json document = {{"key", ToBase64(key.key)},
-                   {"create_revision", key.create_revision},
-                   {"mod_revision", key.mod_revision},
-                   {"version", key.version},
-                   {"lease", Hex16(key.lease)},
-                   {"value_size", key.value_size}};
+  json document = {{"key", ToBase64(key.key)},         {"create_revision", key.create_revision},
+                   {"mod_revision", key.mod_revision}, {"version", key.version},
+                   {"lease", Hex16(key.lease)},        {"value_size", key.value_size}};
   if (key.value) document["value"] = ToBase64(*key.value);
   return document;
 }
@@ -69,7 +66,7 @@ json ToJson(const SnapshotStatus& status) {
   return document;
 }
 
-json ToJson(const KeyRange& range) {
+json ToJson(const KeyListing& range) {
   json keys = json::array();
   for (const auto& key : range.keys) keys.push_back(ToJson(key));
   return {{"revision", range.revision},

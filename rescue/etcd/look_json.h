@@ -14,7 +14,7 @@ namespace rescue::etcd {
 nlohmann::json ToJson(const KeySpaceHash& hash);
 nlohmann::json ToJson(const SnapshotStatus& status);
 // Keys and values are base64, as in etcd's own JSON.
-nlohmann::json ToJson(const KeyRange& range);
+nlohmann::json ToJson(const KeyListing& range);
 nlohmann::json ToJson(const MembershipAudit& audit);
 nlohmann::json ToJson(const Comparison& comparison);
 

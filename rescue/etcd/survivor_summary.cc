@@ -4,6 +4,7 @@
 
 #include "rescue/etcd/boot.h"
 #include "rescue/etcd/compare.h"
+#include "rescue/etcd/diagnosis.h"
 #include "rescue/etcd/membership.h"
 
 namespace rescue::etcd {
@@ -22,7 +23,6 @@ std::vector<TermRun> TermRuns(const raftlog::Log& log) {
 }
 
 void TakeLog(const Findings& findings, SurvivorSummary& summary) {
-  if (findings.log_error) summary.damage.push_back(findings.log_error->message);
   if (!findings.log) return;
   const raftlog::Log& log = *findings.log;
   summary.has_log = true;
@@ -33,18 +33,9 @@ void TakeLog(const Findings& findings, SurvivorSummary& summary) {
   summary.last_index = log.last_index();
   summary.last_term = log.last_term();
   summary.terms = TermRuns(log);
-  // Also what does not fit together: a log with a hole or one that ends before the backend.
-  const auto replayed = Replay(findings, RuleFor(findings), findings.LastIndex());
-  if (!replayed) {
-    summary.damage.push_back(replayed.error().message);
-  } else if (log.tail.kind == raftlog::TailKind::kDamaged ||
-             log.tail.kind == raftlog::TailKind::kTornUnlikeEtcd) {
-    summary.damage.push_back(log.tail.reason);
-  }
 }
 
 void TakeBackend(const Findings& findings, SurvivorSummary& summary) {
-  if (findings.backend_error) summary.damage.push_back(findings.backend_error->message);
   if (!findings.backend) return;
   const Backend& backend = *findings.backend;
   summary.has_backend = true;
@@ -55,16 +46,8 @@ void TakeBackend(const Findings& findings, SurvivorSummary& summary) {
     summary.last_index = backend.consistent_index;
     summary.last_term = backend.term;
   }
-  for (const auto& problem : backend.problems) summary.damage.push_back(problem);
-  if (findings.check && !findings.check->clean()) {
-    summary.damage.push_back(fmt::format("backend: {} problem(s), the first on page {}: {}",
-                                         findings.check->problem_count,
-                                         findings.check->problems.front().page,
-                                         findings.check->problems.front().reason));
-  }
 }
 
-// Only a server's own word counts here: what its log and its backend say about itself.
 void TakeMembership(const Findings& findings, SurvivorSummary& summary) {
   const MembershipAudit audit = AuditMembership(findings);
   for (const auto& row : audit.rows) {
@@ -80,6 +63,20 @@ void TakeMembership(const Findings& findings, SurvivorSummary& summary) {
   summary.alone = SimulateBoot(findings, RuleFor(findings)).leads_alone;
 }
 
+// Damage means here what it means everywhere; a removal is no damage, and counts by itself.
+void TakeDamage(const Findings& findings, SurvivorSummary& summary) {
+  for (const auto& diagnosis : Diagnose(findings)) {
+    if (diagnosis.severity != Severity::kDamage) continue;
+    if (diagnosis.code == "survivor-removed") {
+      summary.removed = true;
+    } else {
+      summary.damage.push_back(fmt::format("{}: {}", diagnosis.code, diagnosis.text));
+    }
+  }
+  if (!findings.backend) return;
+  for (const auto& problem : findings.backend->problems) summary.damage.push_back(problem);
+}
+
 }  // namespace
 
 SurvivorSummary Summarize(const Findings& findings, std::string label) {
@@ -89,6 +86,7 @@ SurvivorSummary Summarize(const Findings& findings, std::string label) {
   TakeLog(findings, summary);
   TakeBackend(findings, summary);
   TakeMembership(findings, summary);
+  TakeDamage(findings, summary);
   return summary;
 }
 

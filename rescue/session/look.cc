@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 
 struct OpenSurvivor {
   const Target* target = nullptr;
+  std::string backend_path;
   etcd::SurvivorSummary summary;
 };
 
@@ -29,8 +30,9 @@ std::string LabelOf(const Request& request, const Outcome& outcome) {
   return outcome.disk ? outcome.disk->found.path : *request.disk;
 }
 
-Result<etcd::KeySpaceHash> HashAt(const Target& target, const etcd::CommonRevision& common) {
-  ASSIGN_OR_RETURN(const auto file, target.data->Open(etcd::kBackendPath));
+Result<etcd::KeySpaceHash> HashAt(const OpenSurvivor& survivor,
+                                  const etcd::CommonRevision& common) {
+  ASSIGN_OR_RETURN(const auto file, survivor.target->data->Open(survivor.backend_path));
   ASSIGN_OR_RETURN(const auto database, bolt::Database::Open(*file));
   etcd::HashOptions options;
   options.revision = common.revision;
@@ -46,7 +48,7 @@ etcd::Comparison CompareOpen(std::vector<OpenSurvivor>& open) {
   if (const auto common = etcd::FindCommonRevision(summaries)) {
     for (std::size_t i = 0; i < open.size(); ++i) {
       if (!summaries[i].has_backend) continue;
-      auto hash = HashAt(*open[i].target, *common);
+      auto hash = HashAt(open[i], *common);
       if (hash) {
         summaries[i].hash = *hash;
       } else {
@@ -96,14 +98,14 @@ Result<std::string> Opener::Look(std::size_t number, const Target& target) {
     observer_.Progress(Stage::kLook, done, total);
   };
   ASSIGN_OR_RETURN(const auto findings, etcd::Inspect(*target.data, options));
-  survivor.summary =
-      etcd::Summarize(findings, LabelOf(requests_[number], outcomes_[number]));
+  survivor.backend_path = findings.backend_path;
+  survivor.summary = etcd::Summarize(findings, LabelOf(requests_[number], outcomes_[number]));
   if (target.node && target.node->manifest) {
     survivor.summary.server_version = target.node->manifest->version;
   }
-  const std::string text = fmt::format("log ends at term {}, index {}; revision {}",
-                                       survivor.summary.last_term, survivor.summary.last_index,
-                                       survivor.summary.revision);
+  const std::string text =
+      fmt::format("log ends at term {}, index {}; revision {}", survivor.summary.last_term,
+                  survivor.summary.last_index, survivor.summary.revision);
   open_.push_back(std::move(survivor));
   RETURN_IF_ERROR(Open(number + 1));
   return text;
@@ -116,8 +118,7 @@ Status LookAtFile(const std::string& path,
   std::error_code error;
   const fs::path real = fs::canonical(path, error);
   if (error) {
-    return Fail(ErrorKind::kUsage, "not-found",
-                fmt::format("open {}: {}", path, error.message()),
+    return Fail(ErrorKind::kUsage, "not-found", fmt::format("open {}: {}", path, error.message()),
                 "name a snapshot file or a backend (member/snap/db)");
   }
   if (!fs::is_regular_file(real, error)) {
