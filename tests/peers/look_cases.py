@@ -15,8 +15,7 @@ import signal
 import subprocess
 import time
 
-import cases
-from cases import check, folder, process
+from bench import SUITES, check, folder, process
 from etcdlab.client import EtcdClient, b64
 from etcdlab.load import Load
 from etcdlab.wal import Log
@@ -32,8 +31,8 @@ ETCDUTL = {"3.5.16": "trixie", "3.5.30": "forky"}
 
 def all_cases(options):
     """{name: function(bench)}, for run-tier."""
-    found = {"numbers-" + version: functools.partial(numbers_case, version=version) for version in cases.SUITES}
-    found.update({"compare-" + version: functools.partial(compare_case, version=version) for version in cases.SUITES})
+    found = {"numbers-" + version: functools.partial(numbers_case, version=version) for version in SUITES}
+    found.update({"compare-" + version: functools.partial(compare_case, version=version) for version in SUITES})
     snapshots = os.path.join(options.fixtures, "snapshots")
     if os.path.isdir(snapshots):
         found["numbers-fixtures"] = functools.partial(fixtures_case, snapshots=snapshots)
@@ -274,9 +273,9 @@ def numbers_case(bench, version):
     seed = random.SystemRandom().randrange(1 << 30)
     rng = random.Random(seed)
     print("seed %d" % seed)
-    position = list(cases.SUITES).index(version)
+    position = list(SUITES).index(version)
     # The databases are dealt out to the versions; each version gets most kinds, and every kind is there.
-    databases = len(range(position, DATABASES, len(cases.SUITES)))
+    databases = len(range(position, DATABASES, len(SUITES)))
     compared = compare_unfinished(bench, version, rng, "unfinished")
     for number in range(databases - 1):
         kind = KINDS[(number + position * 3) % len(KINDS)]

@@ -28,6 +28,16 @@ class Judge:
         # Read before etcd starts on the directory and goes on writing its log.
         self.logged_puts = Log(os.path.join(data_dir, "member")).puts() if acks is not None else None
         self.problems, self.facts = [], {}
+        self.cluster_id, self.member_id = expected["cluster_id"], expected["survivor"]["id"]
+        self.former = None         # a FormerMember that must stay outside
+        self.snapshot_tool = None  # when given, defragment and take a snapshot
+
+    def becomes(self, cluster_id, member_id):
+        """The survivor was restored into a new cluster with these IDs (hex)."""
+        self.cluster_id, self.member_id = cluster_id.lstrip("0"), member_id.lstrip("0")
+        self.expect(self.cluster_id != self.expected["cluster_id"], "a restored cluster with the former cluster's ID")
+        self.expect(self.member_id not in [m["id"] for m in self.expected["members"]],
+                    "a restored member with a former member's ID")
 
     def wrong(self, text):
         self.problems.append(text)
@@ -56,17 +66,16 @@ class Judge:
             if [m["name"] for m in members] == [name] or time.monotonic() > end:
                 break
             time.sleep(0.1)
-        self.expect(cluster_id == self.expected["cluster_id"],
-                    "cluster ID is %s, was %s" % (cluster_id, self.expected["cluster_id"]))
+        self.expect(cluster_id == self.cluster_id, "cluster ID is %s, expected %s" % (cluster_id, self.cluster_id))
         if len(members) != 1:
             self.wrong("%d members instead of one: %s" % (len(members), [m["name"] or m["id"] for m in members]))
             return
         me, survivor = members[0], self.expected["survivor"]["id"]
         before = next(m for m in self.expected["members"] if m["id"] == survivor)
-        for aspect, want in (("id", survivor), ("name", name), ("peerURLs", before["peerURLs"]), ("learner", False)):
+        for aspect, want in (("id", self.member_id), ("name", name), ("peerURLs", before["peerURLs"]), ("learner", False)):
             self.expect(me[aspect] == want, "the member's %s is %s, expected %s" % (aspect, me[aspect], want))
         status = self.client.status()
-        self.expect("%x" % int(status.get("leader", 0)) == survivor, "the survivor is not the leader")
+        self.expect("%x" % int(status.get("leader", 0)) == self.member_id, "the survivor is not the leader")
         alarms = sorted(a["alarm"] if isinstance(a, dict) else a for a in self.expected.get("alarms", []))
         have = self.client.alarms()
         self.expect(have == alarms, "alarms are %s, expected %s" % (have, alarms))
@@ -150,15 +159,34 @@ class Judge:
     def check_etcdctl(self):
         """etcd's own client sees the same single member."""
         answer = self._etcdctl("member", "list", "-w", "json")
-        self.expect(["%x" % m["ID"] for m in answer["members"]] == [self.expected["survivor"]["id"]],
+        self.expect(["%x" % m["ID"] for m in answer["members"]] == [self.member_id],
                     "etcdctl member list: %s" % answer["members"])
 
     def _etcdctl(self, *arguments, endpoints=None):
-        done = subprocess.run([self.etcdctl, "--endpoints", endpoints or self.endpoint, *arguments], check=False,
-                              env=process.environment(), capture_output=True, timeout=60)
+        return json.loads(self._tool(self.etcdctl, "--endpoints", endpoints or self.endpoint, *arguments))
+
+    @staticmethod
+    def _tool(*command):
+        done = subprocess.run(command, check=False, env=process.environment(), capture_output=True, timeout=60)
         if done.returncode:
-            raise LabError("etcdctl %s: %s" % (" ".join(arguments), done.stderr.decode(errors="replace")[-300:]))
-        return json.loads(done.stdout)
+            raise LabError("%s: %s" % (" ".join(command), done.stderr.decode(errors="replace")[-300:]))
+        return done.stdout
+
+    def check_maintenance(self):
+        """The backend can be defragmented, and a snapshot of it can be saved and read."""
+        revision, before = self.read_keys()
+        self._tool(self.etcdctl, "--endpoints", self.endpoint, "defrag")
+        self.expect(self.read_keys() == (revision, before), "defrag changed the keys")
+        path = os.path.join(self.work, "snapshot.db")
+        self._tool(self.etcdctl, "--endpoints", self.endpoint, "snapshot", "save", path)
+        status = json.loads(self._tool(self.snapshot_tool, "snapshot", "status", path, "-w", "json"))
+        self.facts["snapshot_keys"] = status["totalKey"]
+        self.expect(status["revision"] == revision and status["totalKey"] >= len(before),
+                    "a snapshot at revision %d with %d keys has the status %s" % (revision, len(before), status))
+
+    def check_former_stays_outside(self):
+        self.facts["refused_seconds"] = round(self.former.wait_refused(READY_SECONDS, self.server.log_path), 2)
+        self.problems += self.former.problems(self.client)
 
     def check_join(self, base_port, learner):
         """A fresh second member gets everything and computes the same hash.
@@ -231,10 +259,17 @@ class Judge:
             # What the log never received cannot be brought back; what is on this disk must be.
             logged = self.facts.get("lost_although_logged", 0)
             self.expect(logged == 0, "%d acknowledged writes are lost although this disk's log holds them" % logged)
+            if self.former:
+                # It knocks at the door through all that follows.
+                self.former.start()
             self.check_leases()
             self.check_history()
             self.check_etcdctl()
+            if self.snapshot_tool:
+                self.check_maintenance()
             self.check_work(revision)
+            if self.former:
+                self.check_former_stays_outside()
             if join:
                 self.check_join(process.reserve_ports(), join == "learner")
         return self._guard(run)
@@ -255,6 +290,8 @@ class Judge:
         finally:
             self.client.close()
             self.server.kill()
+            if self.former:
+                self.former.server.kill()
         if self.problems:
             self.facts["complaint"] = self.server.complaint()
         self.facts["seconds"] = round(time.monotonic() - started, 2)
