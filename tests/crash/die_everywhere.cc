@@ -1,6 +1,6 @@
-// die-everywhere DATA_DIR: lets an apply on this data directory die at every single operation of
-// the executor, one after the other, and demands that undo gives back every byte, owner, mode and
-// time.
+// die-everywhere [--strategy NAME] DATA_DIR: lets an apply of this strategy (force-new-cluster) on
+// this data directory die at every single operation of the executor, one after the other, and
+// demands that undo gives back every byte, owner, mode and time.
 //
 // The deaths are those of edit/fault_file_system.h: the operation fails or is torn, and nothing
 // after it reaches the disk. Exit 0 and one line with the number of deaths, or 1 and what was
@@ -9,6 +9,8 @@
 
 #include <cstdio>
 #include <map>
+#include <string>
+#include <vector>
 
 #include "rescue/base/checksum.h"
 #include "rescue/edit/executor.h"
@@ -27,13 +29,18 @@ struct Entry {
 };
 using Tree = std::map<std::string, Entry>;
 
+// Pieces of zeros count by their place only: a log segment is 64 MB, nearly all of it zeros, and it
+// is looked at after every death.
 Result<Sha256Digest> DigestOf(const FileView& files, const std::string& path) {
-  constexpr std::uint64_t kPiece = 4 << 20;
+  constexpr std::uint64_t kPiece = 1 << 20;
+  static const Bytes kZeros(kPiece);
   ASSIGN_OR_RETURN(const auto file, files.Open(path));
   Sha256Hasher hasher;
   for (std::uint64_t at = 0; at < file->size(); at += kPiece) {
     ASSIGN_OR_RETURN(const Bytes piece,
                      ReadExactly(*file, at, std::min(kPiece, file->size() - at)));
+    if (Equal(piece, ByteView(kZeros).first(piece.size()))) continue;
+    hasher.Update(AsBytes(fmt::format("{}:", at)));
     hasher.Update(piece);
   }
   return hasher.Finish();
@@ -80,10 +87,10 @@ Result<bool> DieOnce(const session::Target& target, const edit::EditList& edits,
   return true;
 }
 
-Result<int> DieEverywhere(const std::string& directory) {
+Result<int> DieEverywhere(const std::string& directory, const etcd::Wishes& wishes) {
   ASSIGN_OR_RETURN(const session::Target target, session::OpenDirectory(directory, ""));
   ASSIGN_OR_RETURN(const auto findings, etcd::Inspect(*target.data, {false, {}}));
-  ASSIGN_OR_RETURN(const auto plan, etcd::MakePlan(findings, etcd::Wishes{}));
+  ASSIGN_OR_RETURN(const auto plan, etcd::MakePlan(*target.data, findings, wishes));
   if (plan.nothing_to_do()) return Wrong("there is nothing to apply");
   Tree before;
   RETURN_IF_ERROR(Collect(*target.data, "", before));
@@ -112,11 +119,19 @@ Result<int> DieEverywhere(const std::string& directory) {
 }  // namespace rescue
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    fmt::print(stderr, "usage: die-everywhere DATA_DIR\n");
+  using rescue::etcd::Strategy;
+  rescue::etcd::Wishes wishes;
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const bool chosen = arguments.size() == 3 && arguments[0] == "--strategy";
+  if (chosen && arguments[1] == Name(Strategy::kRestore)) {
+    wishes.strategy = Strategy::kRestore;
+    wishes.token = "die-everywhere";
+  } else if (arguments.size() != 1 &&
+             !(chosen && arguments[1] == Name(Strategy::kForceNewCluster))) {
+    fmt::print(stderr, "usage: die-everywhere [--strategy force-new-cluster|restore] DATA_DIR\n");
     return 2;
   }
-  const auto deaths = rescue::DieEverywhere(argv[1]);
+  const auto deaths = rescue::DieEverywhere(arguments.back(), wishes);
   if (!deaths) {
     fmt::print(stderr, "{}\n", deaths.error().message);
     return 1;

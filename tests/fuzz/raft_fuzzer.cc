@@ -72,7 +72,6 @@ void CheckRequest(ByteView input) {
     return;
   }
   if (input.empty()) PROMISE(request->kind == etcd::RequestKind::kEmpty);
-  if (request->alarm) PROMISE(request->kind == etcd::RequestKind::kAlarm);
 }
 
 using Check = void (*)(ByteView);

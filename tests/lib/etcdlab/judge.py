@@ -213,7 +213,7 @@ class Judge:
             if learner:
                 # Refused until the learner has caught up.
                 self._repeat("member promote", lambda: self.client.member_promote(added))
-            joiner.wait_ready(READY_SECONDS)
+                joiner.wait_ready(READY_SECONDS, lambda client: not client.status().get("isLearner", False))
             self.facts["join_seconds"] = round(time.monotonic() - started, 2)
             self._check_agreement(EtcdClient(client), client)
         finally:
