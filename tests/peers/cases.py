@@ -8,7 +8,7 @@ import subprocess
 import promises
 import restore
 import simple_fixture
-from bench import SUITES, check, folder
+from bench import SUITES, check, folder, process
 
 ROLES = ("leader", "follower")
 
@@ -113,6 +113,7 @@ def fixture_case(bench, fixture):
     with open(expected_path) as text:
         expected = json.load(text)
     version = expected["etcd"] if expected["etcd"] in SUITES else None
+    process.hold_ports(expected["old_flags"])
     result = rescue_and_judge(bench, survivor, expected_path, version, "learner")
     result.update(restore.restore_and_judge(bench, survivor, expected_path, version, "learner"))
     result.update(version=expected["etcd"], role=expected["killed_as"], kind="fixture",

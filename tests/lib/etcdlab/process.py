@@ -39,14 +39,28 @@ def environment():
     return env
 
 
-def reserve_ports():
-    """The first port of a block of PORT_BLOCK that no other program of ours uses until this one ends."""
+def _block_lock(base):
     folder = os.path.join(tempfile.gettempdir(), "etcd-rescue-ports-%d" % os.getuid())
     os.makedirs(folder, mode=0o700, exist_ok=True)
+    return os.open(os.path.join(folder, str(base)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def hold_ports(urls):
+    """For data that names its ports: waits until nobody else uses their blocks, and keeps them until this program
+    ends. To be called before reserve_ports: whoever waits holds nothing that others wait for."""
+    ports = {int(port) for url in urls for port in re.findall(r":(\d+)", url)}
+    for base in sorted({port - (port - PORT_FIRST) % PORT_BLOCK for port in ports if PORT_FIRST <= port < PORT_LAST + PORT_BLOCK}):
+        lock = _block_lock(base)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _reserved.append(lock)
+
+
+def reserve_ports():
+    """The first port of a block of PORT_BLOCK that no other program of ours uses until this one ends."""
     bases = list(range(PORT_FIRST, PORT_LAST + 1, PORT_BLOCK))
     random.SystemRandom().shuffle(bases)
     for base in bases:
-        lock = os.open(os.path.join(folder, str(base)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = _block_lock(base)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -133,6 +147,16 @@ class Etcd:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
+        if self in _running:
+            _running.remove(self)
+
+    def stop(self, seconds=60):
+        """SIGTERM, and waits until it has ended in order."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise LabError("etcd does not end after SIGTERM: " + self.complaint()) from error
         if self in _running:
             _running.remove(self)
 
