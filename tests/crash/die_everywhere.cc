@@ -1,15 +1,22 @@
 // die-everywhere [--strategy NAME] DATA_DIR: lets an apply of this strategy (force-new-cluster) on
 // this data directory die at every single operation of the executor, one after the other, and
-// demands that undo gives back every byte, owner, mode and time.
+// demands that undo gives back every byte, owner, mode and time. A restore with dozens of .snap
+// files to move has hundreds of operations: then at the first and last ones, and at some between.
 //
 // The deaths are those of edit/fault_file_system.h: the operation fails or is torn, and nothing
 // after it reaches the disk. Exit 0 and one line with the number of deaths, or 1 and what was
 // wrong.
 #include <fmt/format.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "rescue/base/checksum.h"
@@ -24,40 +31,68 @@ namespace {
 
 struct Entry {
   FileStatus status;
-  Sha256Digest digest{};
+  std::uint32_t checksum = 0;
   bool operator==(const Entry&) const = default;
 };
 using Tree = std::map<std::string, Entry>;
 
-// Pieces of zeros count by their place only: a log segment is 64 MB, nearly all of it zeros, and it
-// is looked at after every death.
-Result<Sha256Digest> DigestOf(const FileView& files, const std::string& path) {
-  constexpr std::uint64_t kPiece = 1 << 20;
-  static const Bytes kZeros(kPiece);
-  ASSIGN_OR_RETURN(const auto file, files.Open(path));
-  Sha256Hasher hasher;
-  for (std::uint64_t at = 0; at < file->size(); at += kPiece) {
-    ASSIGN_OR_RETURN(const Bytes piece,
-                     ReadExactly(*file, at, std::min(kPiece, file->size() - at)));
-    if (Equal(piece, ByteView(kZeros).first(piece.size()))) continue;
-    hasher.Update(AsBytes(fmt::format("{}:", at)));
-    hasher.Update(piece);
-  }
-  return hasher.Finish();
-}
+// Checksums of files, remembered for large ones by what the kernel alone sets: a file whose change
+// time is the same holds the same bytes, whatever was done to its modification time. Without this,
+// a death costs as long as reading the whole directory.
+class Checksums {
+ public:
+  explicit Checksums(std::string directory) : directory_(std::move(directory)) {}
 
-Status Collect(const FileView& files, const std::string& path, Tree& tree) {
+  Result<std::uint32_t> Of(const FileView& files, const std::string& path) {
+    struct stat now = {};
+    if (::stat(JoinPath(directory_, path).c_str(), &now) != 0) {
+      return FailErrno("stat", path, errno);
+    }
+    if (now.st_size < kRememberedBytes) return Compute(files, path);
+    const Known key{now.st_ino, now.st_ctim.tv_sec, now.st_ctim.tv_nsec, now.st_size};
+    if (const auto found = known_.find(key); found != known_.end()) return found->second;
+    ASSIGN_OR_RETURN(const std::uint32_t checksum, Compute(files, path));
+    known_[key] = checksum;
+    return checksum;
+  }
+
+ private:
+  using Known = std::tuple<ino_t, time_t, long, off_t>;
+  // Smaller ones may change twice within one tick of the clock.
+  static constexpr off_t kRememberedBytes = 1 << 20;
+
+  // Pieces of zeros count by their place only: a log segment is 64 MB, nearly all of it zeros.
+  static Result<std::uint32_t> Compute(const FileView& files, const std::string& path) {
+    constexpr std::uint64_t kPiece = 1 << 20;
+    static const Bytes kZeros(kPiece);
+    ASSIGN_OR_RETURN(const auto file, files.Open(path));
+    std::uint32_t checksum = 0;
+    for (std::uint64_t at = 0; at < file->size(); at += kPiece) {
+      ASSIGN_OR_RETURN(const Bytes piece,
+                       ReadExactly(*file, at, std::min(kPiece, file->size() - at)));
+      if (Equal(piece, ByteView(kZeros).first(piece.size()))) continue;
+      checksum = Crc32c(checksum, AsBytes(fmt::format("{}:", at)));
+      checksum = Crc32c(checksum, piece);
+    }
+    return checksum;
+  }
+
+  std::string directory_;
+  std::map<Known, std::uint32_t> known_;
+};
+
+Status Collect(const FileView& files, const std::string& path, Checksums& checksums, Tree& tree) {
   Entry entry;
   ASSIGN_OR_RETURN(entry.status, files.Stat(path));
   if (entry.status.type == FileType::kRegular) {
-    ASSIGN_OR_RETURN(entry.digest, DigestOf(files, path));
+    ASSIGN_OR_RETURN(entry.checksum, checksums.Of(files, path));
   }
   const bool directory = entry.status.type == FileType::kDirectory;
   tree[path] = std::move(entry);
   if (!directory) return {};
   ASSIGN_OR_RETURN(const auto entries, files.List(path));
   for (const auto& child : entries)
-    RETURN_IF_ERROR(Collect(files, JoinPath(path, child.name), tree));
+    RETURN_IF_ERROR(Collect(files, JoinPath(path, child.name), checksums, tree));
   return {};
 }
 
@@ -65,9 +100,13 @@ tl::unexpected<Error> Wrong(std::string message) {
   return Fail(ErrorKind::kVerificationFailed, "not-as-before", std::move(message));
 }
 
-// One death at operation `at`, and the undo behind it; false when the apply was over before.
-Result<bool> DieOnce(const session::Target& target, const edit::EditList& edits, std::uint64_t at,
-                     bool effective) {
+// One apply that dies at operation `at` (never: nullopt), and the undo behind it.
+struct Death {
+  bool died = false;  // false: the apply was over before
+  std::uint64_t operations = 0;
+};
+Result<Death> DieOnce(const session::Target& target, const edit::EditList& edits,
+                      std::optional<std::uint64_t> at, bool effective) {
   testing::FaultScript script;
   script.fail_at = at;
   script.after = testing::FaultScript::After::kDead;
@@ -77,42 +116,64 @@ Result<bool> DieOnce(const session::Target& target, const edit::EditList& edits,
   testing::FaultFileSystem journals(*target.journal.files, script);
   const auto applied =
       edit::Apply(data, journals, target.journal.directory, edits, "die-everywhere");
-  if (!script.fired) {
-    if (!applied) return Fail(applied.error());
-    RETURN_IF_ERROR(edit::Undo(*target.data, *target.journal.files, target.journal.directory));
-    return false;
-  }
+  if (!script.fired && !applied) return Fail(applied.error());
   const auto undone = edit::Undo(*target.data, *target.journal.files, target.journal.directory);
-  if (!undone && undone.error().code != "nothing-to-undo") return Fail(undone.error());
-  return true;
+  const bool early = script.fired && !undone && undone.error().code == "nothing-to-undo";
+  if (!undone && !early) return Fail(undone.error());
+  return Death{script.fired, script.operations};
 }
 
-Result<int> DieEverywhere(const std::string& directory, const etcd::Wishes& wishes) {
+// Where to die among so many operations.
+std::vector<std::uint64_t> Places(std::uint64_t operations) {
+  constexpr std::uint64_t kAtEachEnd = 20;
+  constexpr std::uint64_t kBetween = 20;
+  std::vector<std::uint64_t> places;
+  const std::uint64_t step = std::max<std::uint64_t>(operations / kBetween, 1);
+  for (std::uint64_t at = 0; at < operations; ++at) {
+    const bool end = at < kAtEachEnd || at + kAtEachEnd >= operations;
+    if (end || operations <= 2 * kAtEachEnd + kBetween || at % step == 0) places.push_back(at);
+  }
+  return places;
+}
+
+Status CheckSame(const Tree& before, const Tree& after, std::string_view when) {
+  for (const auto& [path, entry] : before) {
+    if (!after.contains(path) || after.at(path) != entry) {
+      return Wrong(fmt::format("{}: {} is not as before", when, path));
+    }
+  }
+  if (after.size() != before.size()) return Wrong(fmt::format("{}: something is left", when));
+  return {};
+}
+
+Result<std::string> DieEverywhere(const std::string& directory, const etcd::Wishes& wishes) {
   ASSIGN_OR_RETURN(const session::Target target, session::OpenDirectory(directory, ""));
   ASSIGN_OR_RETURN(const auto findings, etcd::Inspect(*target.data, {false, {}}));
   ASSIGN_OR_RETURN(const auto plan, etcd::MakePlan(*target.data, findings, wishes));
   if (plan.nothing_to_do()) return Wrong("there is nothing to apply");
+  Checksums checksums(directory);
   Tree before;
-  RETURN_IF_ERROR(Collect(*target.data, "", before));
-  int deaths = 0;
+  RETURN_IF_ERROR(Collect(*target.data, "", checksums, before));
+  const auto check = [&](std::string_view when) -> Status {
+    Tree after;
+    RETURN_IF_ERROR(Collect(*target.data, "", checksums, after));
+    return CheckSame(before, after, when);
+  };
+  ASSIGN_OR_RETURN(const Death whole, DieOnce(target, plan.edits, std::nullopt, false));
+  RETURN_IF_ERROR(check("apply and undo"));
+  // So that the place of the journals is made anew, and the apply dies there, too.
+  std::filesystem::remove_all(target.journal.display_path);
+  std::size_t deaths = 0;
   for (const bool effective : {false, true}) {
-    for (std::uint64_t at = 0;; ++at) {
-      ASSIGN_OR_RETURN(const bool died, DieOnce(target, plan.edits, at, effective));
-      Tree after;
-      RETURN_IF_ERROR(Collect(*target.data, "", after));
-      for (const auto& [path, entry] : before) {
-        if (!after.contains(path) || after.at(path) != entry) {
-          return Wrong(fmt::format("death at operation {}: {} is not as before", at, path));
-        }
-      }
-      if (after.size() != before.size()) {
-        return Wrong(fmt::format("death at operation {}: something was left behind", at));
-      }
-      if (!died) break;
+    for (const std::uint64_t at : Places(whole.operations)) {
+      ASSIGN_OR_RETURN(const Death death, DieOnce(target, plan.edits, at, effective));
+      RETURN_IF_ERROR(check(fmt::format("death at operation {}", at)));
+      if (!death.died) break;
       ++deaths;
     }
   }
-  return deaths;
+  return fmt::format("{} deaths in an apply of {} operations, undone to the byte each time", deaths,
+                     whole.operations);
 }
 
 }  // namespace
@@ -131,11 +192,11 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "usage: die-everywhere [--strategy force-new-cluster|restore] DATA_DIR\n");
     return 2;
   }
-  const auto deaths = rescue::DieEverywhere(arguments.back(), wishes);
-  if (!deaths) {
-    fmt::print(stderr, "{}\n", deaths.error().message);
+  const auto outcome = rescue::DieEverywhere(arguments.back(), wishes);
+  if (!outcome) {
+    fmt::print(stderr, "{}\n", outcome.error().message);
     return 1;
   }
-  fmt::print("{} deaths, undone to the byte each time\n", *deaths);
+  fmt::print("{}\n", *outcome);
   return 0;
 }

@@ -98,7 +98,8 @@ void CheckContinuation(const FileView& view, const Log& log, std::vector<Entry> 
        EncodeConfChange({0, ConfChangeType::kRemoveNode, 7, {}}, log.wire_form)},
       {log.last_term(), last + 2, EntryType::kNormal, {}}};
   const HardState state{log.last_term(), 1, last + 2};
-  const AppendOptions options{(log.tail.crc & 1) != 0};
+  AppendOptions options;
+  options.drop_records_behind_damage = (log.tail.crc & 1) != 0;
   const auto plan = PlanAppend(log, more, state, options);
   const bool refused = log.tail.kind == TailKind::kDamaged &&
                        !(options.drop_records_behind_damage && log.tail.segments_behind == 0);
