@@ -2,7 +2,8 @@
 # Which Debian packages the tests need on the machine they run on. Sourced after image/lib/debian.sh.
 # NAME/backports: see debian_install.
 
-# Compiling the program: libraries as in DESIGN, Debian's versions.
+# Compiling the program: libraries as in DESIGN, Debian's versions. libtss2-dev brings udev, which must be of
+# libudev1's version.
 packages_build() {
   cat <<'PACKAGES'
 ccache
@@ -19,18 +20,20 @@ libmount-dev
 libncurses-dev
 libprotozero-dev
 libssl-dev
+libtss2-dev
 libudev-dev/backports
 libyaml-cpp-dev
 ninja-build
 nlohmann-json3-dev
 pkgconf
+udev/backports
 PACKAGES
 }
 
-# Unit tests: Catch2 v3 (Debian 12 has v2), and xz to unpack fixtures.
+# Unit tests: Catch2 v3 (Debian 12 has v2), xz to unpack fixtures, a software TPM.
 packages_unit() {
   packages_build
-  printf '%s\n' catch2/backports tar xz-utils
+  printf '%s\n' catch2/backports swtpm tar xz-utils
 }
 
 # Fuzz targets: clang's libFuzzer and sanitizers; llvm names functions in their reports.
