@@ -84,11 +84,10 @@ void Recommend(Comparison& comparison) {
     return;
   }
   comparison.recommended = first;
-  comparison.reasons.push_back(
-      best.has_log
-          ? fmt::format("{}: its log ends at {}", best.label, LogEnd(best))
-          : fmt::format("{}: it has no log; its backend ends at index {}", best.label,
-                        best.consistent_index));
+  comparison.reasons.push_back(best.has_log
+                                   ? fmt::format("{}: its log ends at {}", best.label, LogEnd(best))
+                                   : fmt::format("{}: it has no log; its backend ends at index {}",
+                                                 best.label, best.consistent_index));
   for (const std::size_t other : comparison.ranking) {
     if (other == first) continue;
     comparison.reasons.push_back(
@@ -106,12 +105,11 @@ void WarnAboutRecommended(Comparison& comparison) {
         other.label, LogEnd(other)));
   }
   if (best.removed) {
-    comparison.warnings.push_back(
-        fmt::format("{} was removed from the cluster: only strategy restore can use it",
-                    best.label));
+    comparison.warnings.push_back(fmt::format(
+        "{} was removed from the cluster: only strategy restore can use it", best.label));
   } else if (!best.damage.empty()) {
-    comparison.warnings.push_back(fmt::format("{} is damaged, and no other is better: {}",
-                                              best.label, best.damage.front()));
+    comparison.warnings.push_back(
+        fmt::format("{} is damaged, and no other is better: {}", best.label, best.damage.front()));
   }
   if (best.learner) {
     comparison.warnings.push_back(fmt::format(
@@ -139,9 +137,9 @@ void WarnAboutPairs(Comparison& comparison) {
       const auto& b = survivors[j];
       if (a.cluster_id == 0 || a.cluster_id != b.cluster_id) continue;
       if (a.member_id == b.member_id) {
-        comparison.warnings.push_back(fmt::format(
-            "{} and {} are the same member {}: one is a copy of the other", a.label, b.label,
-            Hex16(a.member_id)));
+        comparison.warnings.push_back(
+            fmt::format("{} and {} are the same member {}: one is a copy of the other", a.label,
+                        b.label, Hex16(a.member_id)));
       } else if (a.alone && b.alone) {
         comparison.warnings.push_back(fmt::format(
             "{} and {} were both repaired and still share cluster ID {}: they are two clusters "
@@ -254,11 +252,11 @@ Status Judge(const Comparison& comparison) {
       comparison.reasons.empty() ? std::string("nothing to compare") : comparison.reasons.front();
   const bool damaged = std::none_of(comparison.survivors.begin(), comparison.survivors.end(),
                                     [](const auto& survivor) { return survivor.usable(); });
-  return damaged ? Fail(ErrorKind::kDataDamaged, "no-survivor",
-                        "compare the survivors: " + reason, "restore from a backup")
-                 : Fail(ErrorKind::kRefused, "different-clusters",
-                        "compare the survivors: " + reason,
-                        "compare the survivors of one cluster at a time");
+  return damaged
+             ? Fail(ErrorKind::kDataDamaged, "no-survivor", "compare the survivors: " + reason,
+                    "restore from a backup")
+             : Fail(ErrorKind::kRefused, "different-clusters", "compare the survivors: " + reason,
+                    "compare the survivors of one cluster at a time");
 }
 
 }  // namespace rescue::etcd

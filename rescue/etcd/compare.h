@@ -26,7 +26,7 @@ struct TermRun {
 };
 
 struct SurvivorSummary {
-  std::string label;  // how the operator named it: a directory or a disk
+  std::string label;             // how the operator named it: a directory or a disk
   std::uint64_t cluster_id = 0;  // 0: no log
   std::uint64_t member_id = 0;
   std::string member_name;
@@ -68,9 +68,9 @@ std::optional<CommonRevision> FindCommonRevision(const std::vector<SurvivorSumma
 struct Comparison {
   std::vector<SurvivorSummary> survivors;  // as given
   std::optional<CommonRevision> common;
-  std::vector<std::size_t> ranking;         // positions in survivors, best first
-  std::optional<std::size_t> recommended;   // position in survivors
-  std::vector<std::string> reasons;         // why that one, or why none
+  std::vector<std::size_t> ranking;        // positions in survivors, best first
+  std::optional<std::size_t> recommended;  // position in survivors
+  std::vector<std::string> reasons;        // why that one, or why none
   std::vector<std::string> warnings;
   // Data that must be equal and is not: different hashes at the common revision, different
   // committed log entries. Not to be decided by a program.

@@ -102,10 +102,10 @@ Result<std::uint64_t> ChooseCompactRevision(const RevisionBounds& bounds,
                                             const HashOptions& options, std::uint64_t revision) {
   const std::uint64_t wanted = options.compact_revision.value_or(bounds.compacted);
   if (wanted < bounds.compacted) {
-    return Fail(ErrorKind::kUsage, "revision-compacted",
-                fmt::format("hash as if compacted at {}: it was compacted at {}", wanted,
-                            bounds.compacted),
-                "choose the higher of the two compact revisions");
+    return Fail(
+        ErrorKind::kUsage, "revision-compacted",
+        fmt::format("hash as if compacted at {}: it was compacted at {}", wanted, bounds.compacted),
+        "choose the higher of the two compact revisions");
   }
   if (wanted > revision) {
     return Fail(ErrorKind::kUsage, "revision-future",

@@ -14,6 +14,8 @@ namespace {
 // consistent index are data that the backend already has.
 constexpr std::uint64_t kLargestMembershipEntry = 4 * kKiB;
 
+constexpr std::size_t kMostProblems = 1000;
+
 void InspectBackend(const FileView& data, Findings& findings) {
   findings.backend_path = kBackendPath;
   auto backend = ReadBackend(data, findings.backend_path);
@@ -54,6 +56,8 @@ void CheckBackend(const FileView& data, const InspectOptions& options, Findings&
   if (!findings.backend || !options.check_backend) return;
   const auto file = data.Open(findings.backend_path);
   bolt::CheckOptions check_options;
+  // Only what is listed can be repaired.
+  check_options.max_problems = kMostProblems;
   check_options.progress = [&](std::uint64_t done, std::uint64_t total) {
     if (options.progress) options.progress(done, total);
     return true;

@@ -13,11 +13,11 @@ namespace {
 constexpr std::size_t kTombstoneSize = 18;  // a revision of 17 bytes and 't'
 
 tl::unexpected<Error> BadRecord(ByteView key, std::string_view reason) {
-  return Fail(ErrorKind::kDataDamaged, "bad-key-record",
-              fmt::format("bucket key: record {}: {}", ToHex(key.first(std::min<std::size_t>(
-                                                           key.size(), kTombstoneSize))),
-                          reason),
-              "check the backend (inspect); if it is damaged, use another survivor or a backup");
+  return Fail(
+      ErrorKind::kDataDamaged, "bad-key-record",
+      fmt::format("bucket key: record {}: {}",
+                  ToHex(key.first(std::min<std::size_t>(key.size(), kTombstoneSize))), reason),
+      "check the backend (inspect); if it is damaged, use another survivor or a backup");
 }
 
 Result<std::uint64_t> ReadRevisionOf(const bolt::Bucket& meta, std::string_view name) {

@@ -81,8 +81,8 @@ PlaceView LogView(const Findings& findings) {
     } else if (mark->conf_state) {
       TakeConfState(*mark->conf_state, view);
     } else if (start > 0) {
-      return Absent(MembershipPlace::kLog, fmt::format("no snapshot of index {} to start from",
-                                                       start));
+      return Absent(MembershipPlace::kLog,
+                    fmt::format("no snapshot of index {} to start from", start));
     }
   }
   for (const auto& at : findings.conf_changes) {

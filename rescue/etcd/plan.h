@@ -95,8 +95,9 @@ struct Plan {
   // Newest revision that the backend holds, and with a bump the one that it will hold.
   std::uint64_t revision_before = 0;
   std::uint64_t revision_after = 0;
-  std::uint64_t backend_pages = 0;  // new pages of the backend
-  bool tight_space = false;         // as in Wishes
+  std::uint64_t backend_pages =
+      0;                     // pieces of the backend that are written, its meta page included
+  bool tight_space = false;  // as in Wishes
   Loss loss;
 
   // One line each, for people.

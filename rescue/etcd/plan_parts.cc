@@ -103,17 +103,19 @@ Status AddDamageRepair(const Findings& findings, const Wishes& wishes, Plan& pla
                        bolt::TransactionRequest& request) {
   if (!findings.check) return {};
   const auto& check = *findings.check;
-  request.free_runs = check.free_runs;
   bool freelist = false;
   for (const auto& problem : check.problems) {
+    request.drop_pages.push_back(problem.drop_page);
     if (!IsDamage(problem)) {
       freelist = true;
       continue;
     }
     ++plan.loss.pages;
     plan.lost.push_back(DescribeProblem(problem));
-    request.drop_pages.push_back(problem.drop_page);
   }
+  // Below a damaged page nothing can be reached and all counts as free: what may still be salvaged
+  // from there by hand is not written over.
+  if (plan.loss.pages == 0) request.free_runs = check.free_runs;
   std::sort(request.drop_pages.begin(), request.drop_pages.end());
   request.drop_pages.erase(std::unique(request.drop_pages.begin(), request.drop_pages.end()),
                            request.drop_pages.end());
@@ -131,9 +133,8 @@ Status AddDamageRepair(const Findings& findings, const Wishes& wishes, Plan& pla
                                   check.problem_count),
                       "restore from a backup, or use another survivor");
   }
+  // Any commit leaves the list out, and etcd finds the free pages by itself.
   if (freelist) {
-    // Any commit leaves the list out, and etcd finds the free pages by itself.
-    if (request.buckets.empty() && request.drop_pages.empty()) ChangesOf(request, "meta");
     plan.warnings.emplace_back(
         "the backend's list of free pages is wrong and is dropped; etcd makes a new one");
   }
@@ -219,7 +220,7 @@ Result<bolt::CommitPlan> PlanBackend(const FileView& data, const Findings& findi
   ASSIGN_OR_RETURN(const auto file, data.Open(findings.backend_path));
   auto commit = bolt::PlanCommit(*file, findings.backend_path, request);
   if (!commit) return Fail(std::move(commit.error().Within("plan the backend's transaction")));
-  plan.backend_pages = commit->pages_written;
+  plan.backend_pages = commit->edits.size();
   return commit;
 }
 

@@ -11,8 +11,6 @@ namespace {
 using raftlog::ProtoReader;
 using raftlog::ProtoWriter;
 using raftlog::ReadFields;
-using raftlog::TakeBytes;
-using raftlog::TakeUint64;
 
 constexpr std::string_view kMessage = "log entry's request";
 constexpr int kDeepestTransaction = 16;

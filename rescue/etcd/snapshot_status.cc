@@ -35,8 +35,8 @@ Status ReadTrailer(const ReadableFile& file, SnapshotStatus& found) {
   found.stored_digest.emplace();
   std::copy(stored.begin(), stored.end(), found.stored_digest->begin());
   found.digest = hasher.Finish();
-  found.trailer = found.stored_digest == found.digest ? SnapshotTrailer::kMatches
-                                                      : SnapshotTrailer::kDiffers;
+  found.trailer =
+      found.stored_digest == found.digest ? SnapshotTrailer::kMatches : SnapshotTrailer::kDiffers;
   return {};
 }
 

@@ -1,8 +1,8 @@
 // What a backend or a snapshot file is worth at a glance: the numbers of `etcdutl snapshot status`.
 //
 // A snapshot that `etcdctl snapshot save` wrote is the backend's pages followed by their SHA-256
-// (32 bytes); etcd tells it from a bare backend by the file's size (etcdutl/snapshot/v3_snapshot.go,
-// hasChecksum).
+// (32 bytes); etcd tells it from a bare backend by the file's size
+// (etcdutl/snapshot/v3_snapshot.go, hasChecksum).
 #pragma once
 
 #include <cstdint>
@@ -30,11 +30,11 @@ bool HasSnapshotTrailer(std::uint64_t size);
 struct SnapshotStatus {
   // CRC-32C over every bucket's name and all its keys and values, in order.
   std::uint32_t hash = 0;
-  std::uint64_t revision = 0;     // of the last record; 0 without any
-  std::uint64_t total_keys = 0;   // "totalKey" of etcdutl 3.5 (and 3.4): records of all buckets
-  std::uint64_t live_keys = 0;    // "totalKey" of etcdutl 3.6 and later: keys that are not deleted
-  std::uint64_t total_size = 0;   // bytes of the pages in use; the file may be longer
-  std::string storage_version;    // "3.6.0"; empty before 3.6
+  std::uint64_t revision = 0;    // of the last record; 0 without any
+  std::uint64_t total_keys = 0;  // "totalKey" of etcdutl 3.5 (and 3.4): records of all buckets
+  std::uint64_t live_keys = 0;   // "totalKey" of etcdutl 3.6 and later: keys that are not deleted
+  std::uint64_t total_size = 0;  // bytes of the pages in use; the file may be longer
+  std::string storage_version;   // "3.6.0"; empty before 3.6
   std::uint64_t file_size = 0;
   SnapshotTrailer trailer = SnapshotTrailer::kAbsent;
   std::optional<Sha256Digest> stored_digest;  // the trailer

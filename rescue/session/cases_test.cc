@@ -78,6 +78,11 @@ const std::vector<Case>& Cases() {
       {"ElectionThatOnlyOthersTookPartIn37", "371-leader-snap", damage::RaiseTerm,
        "entries-above-commit", kForce},
 
+      {"E4_JointConfigurationInSnap36", "3614-snap", damage::JoinConfigurations, "", kKeep, 6,
+       "joint-configuration"},
+      {"E4_JointConfigurationInSnap34", "3423-leader-snap", damage::JoinConfigurations, "", kKeep,
+       6, "joint-configuration"},
+
       // The log.
       {"E47_LogMissing34", "3423-leader-snap", damage::RemoveLog, "log-missing", kNone, 6,
        "log-missing"},
@@ -247,7 +252,10 @@ void ApplyAndUndo(const Unpacked& survivor, const etcd::Wishes& wishes,
   if (!verified.status) FAIL("verify: " << verified.status.error().message);
   // No place that names members disagrees any more.
   const auto files = survivor.Files();
-  CHECK(etcd::MembershipDifferences(etcd::Inspect(*files, {false, {}}).value()).empty());
+  const auto after = etcd::Inspect(*files).value();
+  CHECK(etcd::MembershipDifferences(after).empty());
+  CHECK_FALSE(SeesDamage(after));
+  CHECK(after.check->clean());
   const auto again = RunCommand(survivor, Command::kApply, wishes);
   if (!again.status) FAIL("apply again: " << again.status.error().message);
   CHECK_FALSE(again.outcome.applied);
@@ -308,7 +316,7 @@ void RunRow() {
 }
 
 // One test a row, so that a case is found by its name.
-constexpr std::size_t kRows = 87;
+constexpr std::size_t kRows = 89;
 
 template <std::size_t kRow>
 void RegisterRow() {

@@ -11,47 +11,19 @@
 #include "rescue/edit/fault_file_system.h"
 #include "rescue/etcd/inspect.h"
 #include "rescue/session/report.h"
+#include "rescue/session/survivor_damage.h"
 #include "tests/support/fixtures.h"
 
 namespace rescue::session {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::Tree;
+using testing::Unpacked;
 
 struct Silent final : Observer {};
 
-struct Unpacked {
-  testing::TemporaryDirectory directory;
-  explicit Unpacked(const std::string& name) {
-    testing::UnpackArchive(testing::FixturePath("survivors/" + name + ".tar.xz"), directory.path());
-  }
-  std::string data() const { return (directory.path() / "etcd").string(); }
-  std::unique_ptr<RealFileSystem> Files() const { return RealFileSystem::OpenRoot(data()).value(); }
-};
-
-using Tree = std::map<std::string, std::pair<FileStatus, std::string>>;
-
-// Every name with its status and the SHA-256 of its content.
-void Collect(const FileView& files, const std::string& path, Tree& tree) {
-  auto status = files.Stat(path).value();
-  std::string digest;
-  if (status.type == FileType::kRegular) {
-    digest = ToHex(Sha256(ReadWhole(files, path, 1 << 30).value()));
-  }
-  const bool directory = status.type == FileType::kDirectory;
-  tree[path] = {std::move(status), std::move(digest)};
-  if (!directory) return;
-  const auto entries = files.List(path).value();
-  for (const auto& entry : entries) {
-    Collect(files, JoinPath(path, entry.name), tree);
-  }
-}
-
-Tree TreeOf(const Unpacked& unpacked) {
-  Tree tree;
-  Collect(*unpacked.Files(), "", tree);
-  return tree;
-}
+Tree TreeOf(const Unpacked& unpacked) { return testing::TreeOf(*unpacked.Files()); }
 
 Result<Outcome> RunOn(const Unpacked& unpacked, Command command, const std::string& journal = {}) {
   Request request;
@@ -147,12 +119,12 @@ TEST_CASE("DyingAnywhereInAnApplyCanBeUndone") {
   for (std::uint64_t point = 0;; ++point) {
     INFO("operation " << point);
     const Target target = OpenDirectory(unpacked.data(), "").value();
-    testing::FaultScript script;
+    rescue::testing::FaultScript script;
     script.fail_at = point;
-    script.after = testing::FaultScript::After::kDead;
+    script.after = rescue::testing::FaultScript::After::kDead;
     script.tear = 3;
-    testing::FaultFileSystem data(*target.data, script);
-    testing::FaultFileSystem journals(*target.journal.files, script);
+    rescue::testing::FaultFileSystem data(*target.data, script);
+    rescue::testing::FaultFileSystem journals(*target.journal.files, script);
     const auto applied = edit::Apply(data, journals, target.journal.directory, plan.edits, "test");
     if (!script.fired) {
       CHECK(applied);
@@ -174,7 +146,8 @@ TEST_CASE("DyingAnywhereInAnApplyCanBeUndone") {
 TEST_CASE("ReportsAreKeptBesideTheJournal") {
   const Unpacked unpacked("3614-learner");
   REQUIRE(RunOn(unpacked, Command::kApply));
-  const auto text = testing::ReadFileBytes(unpacked.data() + ".etcd-rescue/0001.report.json");
+  const auto text =
+      rescue::testing::ReadFileBytes(unpacked.data() + ".etcd-rescue/0001.report.json");
   const auto report = nlohmann::json::parse(AsText(text));
   CHECK(report["exit_code"] == 0);
   CHECK(report["plan"]["removed_members"].size() == 3);

@@ -61,15 +61,15 @@ void NoSpaceInLog(FileSystem& data);
 void RaiseTerm(FileSystem& data);  // an election that this survivor only heard of
 
 // The backend.
-Damage Set(std::string bucket, std::string key, std::string value);
-Damage RemoveKey(std::string bucket, std::string key);
+Damage Set(std::string bucket, const std::string& key, const std::string& value);
+Damage RemoveKey(std::string bucket, const std::string& key);
 Damage SetAlarm(int type, bool own);
 void ListZombie(FileSystem& data);
 void ForgetPromotion(FileSystem& data);
 void ForgetNames(FileSystem& data);
 Damage BreakMeta(bool newest, bool torn);
 void BreakBothMetas(FileSystem& data);
-Damage BreakLeaf(std::string bucket);  // a page of the bucket's tree, not its root
+Damage BreakLeaf(const std::string& bucket);  // a page of the bucket's tree, not its root
 void BreakRootPage(FileSystem& data);
 void StoreWrongFreelist(FileSystem& data);
 void CutBackend(FileSystem& data);
@@ -79,7 +79,8 @@ void ForgetAppliedEntries(FileSystem& data);  // as an older copy of the backend
 // Beside them.
 void BreakNewestSnap(FileSystem& data);
 void BreakAllSnaps(FileSystem& data);
-void ReceiveBackend(FileSystem& data);  // <index>.snap.db waits to be taken over
+void JoinConfigurations(FileSystem& data);  // the newest .snap lies inside a joint configuration
+void ReceiveBackend(FileSystem& data);      // <index>.snap.db waits to be taken over
 void LeaveLeftovers(FileSystem& data);
 void RemoveMember(FileSystem& data);  // no member/ at all
 

@@ -275,15 +275,16 @@ void RaiseTerm(FileSystem& data) {
   Do(data, raftlog::PlanAppend(*findings.log, {}, state).value().edits);
 }
 
-Damage Set(std::string bucket, std::string key, std::string value) {
-  return [=](FileSystem& data) {
-    Commit(data, {{{bucket, false, {{ToBytes(AsBytes(key)), ToBytes(AsBytes(value))}}}}, {}, {}});
+Damage Set(std::string bucket, const std::string& key, const std::string& value) {
+  return [bucket = std::move(bucket), key = ToBytes(AsBytes(key)),
+          value = ToBytes(AsBytes(value))](FileSystem& data) {
+    Commit(data, {{{bucket, false, {{key, value}}}}, {}, {}});
   };
 }
 
-Damage RemoveKey(std::string bucket, std::string key) {
-  return [=](FileSystem& data) {
-    Commit(data, {{{bucket, false, {{ToBytes(AsBytes(key)), std::nullopt}}}}, {}, {}});
+Damage RemoveKey(std::string bucket, const std::string& key) {
+  return [bucket = std::move(bucket), key = ToBytes(AsBytes(key))](FileSystem& data) {
+    Commit(data, {{{bucket, false, {{key, std::nullopt}}}}, {}, {}});
   };
 }
 
@@ -342,7 +343,7 @@ void BreakBothMetas(FileSystem& data) {
 }
 
 // The path from the bucket's root to its middle leaf; every page number on it.
-Damage BreakLeaf(std::string bucket_name) {
+Damage BreakLeaf(const std::string& bucket_name) {
   return [=](FileSystem& data) {
     const auto file = data.Open(etcd::kBackendPath).value();
     const auto database = bolt::Database::Open(*file).value();
@@ -416,6 +417,16 @@ void BreakAllSnaps(FileSystem& data) {
   for (const auto& snap : findings.snaps) {
     Flip(data, JoinPath(etcd::kSnapDirectory, raftlog::FormatSnapName(snap.name)), 40);
   }
+}
+
+void JoinConfigurations(FileSystem& data) {
+  const Findings findings = Look(data);
+  Need(!findings.snaps.empty(), "there is no .snap");
+  auto snap = findings.snaps.front();
+  snap.metadata.conf_state.voters_outgoing = {0x77, 0x88};
+  const std::string path = JoinPath(etcd::kSnapDirectory, raftlog::FormatSnapName(snap.name));
+  Must(data.Truncate(path, 0));
+  Must(data.WriteAt(path, 0, raftlog::EncodeSnapFile(snap.metadata, snap.store)));
 }
 
 void ReceiveBackend(FileSystem& data) {
