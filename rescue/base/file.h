@@ -58,6 +58,14 @@ class ReadableFile {
   virtual ~ReadableFile() = default;
   // Size in bytes when the file was opened.
   virtual std::uint64_t size() const = 0;
+  // Bytes of storage that cutting the file to nothing gives back; not its size where the file has
+  // holes, and 0 where that is not known.
+  virtual std::uint64_t allocated() const { return 0; }
+  // How many bytes of a range inside the file have no storage of their own yet (holes, blocks
+  // shared with another file), so that writing them needs free space; 0 where that is not known.
+  virtual std::uint64_t unallocated(std::uint64_t /*offset*/, std::uint64_t /*length*/) const {
+    return 0;
+  }
   // Fills `into` from `offset`; the count is short only at the end of the file.
   virtual Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::byte> into) const = 0;
 };
@@ -70,6 +78,9 @@ class FileView {
   virtual Result<FileStatus> Stat(std::string_view path) const = 0;
   // Sorted by name, without "." and "..".
   virtual Result<std::vector<DirectoryEntry>> List(std::string_view path) const = 0;
+  // A number for the storage that holds a path, or would hold it: paths with different numbers do
+  // not share their free space.
+  virtual std::uint64_t StorageOf(std::string_view /*path*/) const { return 0; }
 };
 
 // What the executor may do. Nothing is durable before SyncFile (content, size, attributes) or
@@ -92,6 +103,8 @@ class FileSystem : public FileView {
   virtual Status SyncDirectory(std::string_view path) = 0;
   // Bytes that an unprivileged writer could still use.
   virtual Result<std::uint64_t> FreeSpace() const = 0;
+  // The same for the storage that holds a path, or would hold it.
+  virtual Result<std::uint64_t> FreeSpaceAt(std::string_view /*path*/) const { return FreeSpace(); }
 };
 
 // Exactly `count` bytes from `offset`, or an error that names the position.

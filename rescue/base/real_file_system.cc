@@ -3,14 +3,21 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <climits>
+#include <cstring>
+#include <optional>
 
 namespace rescue {
 namespace {
@@ -18,6 +25,7 @@ namespace {
 constexpr std::uint32_t kPermissionBits = 07777;
 constexpr TimeNs kNsPerSecond = 1'000'000'000;
 constexpr std::size_t kMaxXattrs = 65536;  // XATTR_LIST_MAX, XATTR_SIZE_MAX (linux/limits.h)
+constexpr std::uint64_t kStatBlock = 512;  // of st_blocks, stat(3type)
 constexpr std::string_view kSelinuxLabel = "security.selinux";
 
 tl::unexpected<Error> Errno(std::string_view operation, std::string_view path) {
@@ -30,12 +38,13 @@ Status CheckPath(std::string_view path) {
               fmt::format("use {}: not a path below the directory", Printable(path)));
 }
 
-UniqueFd OpenAt(int root, std::string_view path, int flags, mode_t mode = 0) {
+UniqueFd OpenAt(int root, std::string_view path, int flags, mode_t mode = 0,
+                std::uint64_t resolve = RESOLVE_BENEATH) {
   const std::string name(path.empty() ? "." : path);
   open_how how{};
   how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
   how.mode = mode;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  how.resolve = resolve | RESOLVE_NO_MAGICLINKS;
   while (true) {
     const long fd = ::syscall(SYS_openat2, root, name.c_str(), &how, sizeof(how));
     // EAGAIN: a rename raced with the kernel's check that the path stays below.
@@ -52,10 +61,15 @@ FileType TypeOf(mode_t mode) {
 
 class RealFile final : public ReadableFile {
  public:
-  RealFile(UniqueFd fd, std::uint64_t size, std::string name)
-      : fd_(std::move(fd)), size_(size), name_(std::move(name)) {}
+  RealFile(UniqueFd fd, const struct stat& status, std::string name)
+      : fd_(std::move(fd)),
+        size_(static_cast<std::uint64_t>(status.st_size)),
+        allocated_(static_cast<std::uint64_t>(status.st_blocks) * kStatBlock),
+        name_(std::move(name)) {}
 
   std::uint64_t size() const override { return size_; }
+  std::uint64_t allocated() const override { return allocated_; }
+  std::uint64_t unallocated(std::uint64_t offset, std::uint64_t length) const override;
 
   Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::byte> into) const override {
     std::size_t done = 0;
@@ -75,8 +89,46 @@ class RealFile final : public ReadableFile {
  private:
   UniqueFd fd_;
   std::uint64_t size_;
+  std::uint64_t allocated_;
   std::string name_;
 };
+
+// The first piece of the kernel's map of a file that reaches into a range; of length 0 when there
+// is none. Nothing when the file system keeps no such map. Preallocated blocks, and those that wait
+// for their place, are in the map, holes are not (SEEK_HOLE takes preallocated ones for holes).
+// Documentation/filesystems/fiemap.rst
+std::optional<fiemap_extent> FirstExtent(int fd, std::uint64_t offset, std::uint64_t length) {
+  alignas(fiemap) std::array<std::byte, sizeof(fiemap) + sizeof(fiemap_extent)> request{};
+  fiemap head{};
+  head.fm_start = offset;
+  head.fm_length = length;
+  head.fm_extent_count = 1;
+  std::memcpy(request.data(), &head, sizeof(head));
+  if (::ioctl(fd, FS_IOC_FIEMAP, request.data()) != 0) return std::nullopt;
+  std::memcpy(&head, request.data(), sizeof(head));
+  fiemap_extent extent{};
+  if (head.fm_mapped_extents > 0) {
+    std::memcpy(&extent, request.data() + sizeof(head), sizeof(extent));
+  }
+  return extent;
+}
+
+std::uint64_t RealFile::unallocated(std::uint64_t offset, std::uint64_t length) const {
+  std::uint64_t missing = 0;
+  const std::uint64_t end = offset + length;
+  for (std::uint64_t at = offset; at < end;) {
+    const auto extent = FirstExtent(fd_.get(), at, end - at);
+    if (!extent) return 0;
+    const std::uint64_t first = std::clamp<std::uint64_t>(extent->fe_logical, at, end);
+    const std::uint64_t last =
+        std::clamp<std::uint64_t>(extent->fe_logical + extent->fe_length, first, end);
+    if (last == first) return missing + (end - at);
+    missing += first - at;
+    if ((extent->fe_flags & FIEMAP_EXTENT_SHARED) != 0) missing += last - first;
+    at = last;
+  }
+  return missing;
+}
 
 // An O_PATH descriptor has no xattr calls of its own; its /proc name does, and for a symbolic link
 // that name would be followed, so links have none here (etcd makes none).
@@ -164,6 +216,33 @@ Result<std::unique_ptr<RealFileSystem>> RealFileSystem::OpenBelow(std::string_vi
   return std::unique_ptr<RealFileSystem>(new RealFileSystem(std::move(fd)));
 }
 
+Result<std::unique_ptr<RealFileSystem>> RealFileSystem::OpenAsRoot(std::string_view path) const {
+  RETURN_IF_ERROR(CheckPath(path));
+  UniqueFd fd =
+      OpenAt(root_.get(), path, O_PATH | O_DIRECTORY, 0, RESOLVE_IN_ROOT | RESOLVE_NO_XDEV);
+  if (!fd) return Errno("open", path);
+  return std::unique_ptr<RealFileSystem>(new RealFileSystem(std::move(fd)));
+}
+
+Result<std::string> RealFileSystem::ReadLink(std::string_view path) const {
+  RETURN_IF_ERROR(CheckPath(path));
+  const UniqueFd fd = OpenAt(root_.get(), path, O_PATH | O_NOFOLLOW);
+  if (!fd) return Errno("open", path);
+  std::string text(PATH_MAX, '\0');
+  const ssize_t length = ::readlinkat(fd.get(), "", text.data(), text.size());
+  if (length < 0) return Errno("read link", path);
+  text.resize(static_cast<std::size_t>(length));
+  return text;
+}
+
+Result<RealFileSystem::Identity> RealFileSystem::IdentityOf(std::string_view path) const {
+  RETURN_IF_ERROR(CheckPath(path));
+  const UniqueFd fd = OpenAt(root_.get(), path, O_PATH | O_NOFOLLOW);
+  struct stat st {};
+  if (!fd || ::fstatat(fd.get(), "", &st, AT_EMPTY_PATH) != 0) return Errno("stat", path);
+  return Identity{st.st_dev, st.st_ino};
+}
+
 Result<UniqueFd> RealFileSystem::OpenDescriptor(std::string_view path, int flags) const {
   RETURN_IF_ERROR(CheckPath(path));
   UniqueFd fd = OpenAt(root_.get(), path, flags);
@@ -182,8 +261,7 @@ Result<std::unique_ptr<ReadableFile>> RealFileSystem::Open(std::string_view path
     return Fail(ErrorKind::kDataDamaged, "not-a-file",
                 fmt::format("open {}: not a regular file", Printable(path)));
   }
-  return std::make_unique<RealFile>(std::move(fd), static_cast<std::uint64_t>(st.st_size),
-                                    std::string(path));
+  return std::make_unique<RealFile>(std::move(fd), st, std::string(path));
 }
 
 Result<FileStatus> RealFileSystem::Stat(std::string_view path) const {
@@ -328,6 +406,11 @@ Status RealFileSystem::SyncFile(std::string_view path) { return Sync(root_.get()
 
 Status RealFileSystem::SyncDirectory(std::string_view path) {
   return Sync(root_.get(), path, O_DIRECTORY);
+}
+
+std::uint64_t RealFileSystem::StorageOf(std::string_view /*path*/) const {
+  const auto identity = IdentityOf("");
+  return identity ? identity->device : 0;
 }
 
 Result<std::uint64_t> RealFileSystem::FreeSpace() const {

@@ -1,6 +1,9 @@
 #include "rescue/base/real_file_system.h"
 
 #include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -191,6 +194,53 @@ TEST_CASE("A directory below becomes a root of its own") {
   const auto fd = root.files->OpenDescriptor("d/f", O_RDONLY);
   REQUIRE(fd);
   CHECK(fd->get() >= 0);
+}
+
+TEST_CASE("Holes need space when they are written, preallocated blocks do not") {
+  const Root root;
+  RealFileSystem& files = *root.files;
+  REQUIRE(files.CreateFile("f", Own(0600)));
+  REQUIRE(files.Truncate("f", 1 << 20));
+  REQUIRE(files.WriteAt("f", 8192, Bytes(4096, std::byte{1})));
+  const auto fd = files.OpenDescriptor("f", O_RDWR).value();
+  REQUIRE(::posix_fallocate(fd.get(), 65536, 65536) == 0);
+  const auto file = files.Open("f").value();
+  fiemap head{};
+  head.fm_length = 1;
+  const bool has_map = ::ioctl(fd.get(), FS_IOC_FIEMAP, &head) == 0;  // tmpfs has none
+  CHECK(file->unallocated(0, 1 << 20) == (has_map ? (1U << 20) - 4096 - 65536 : 0));
+  CHECK(file->unallocated(0, 4096) == (has_map ? 4096 : 0));
+  CHECK(file->unallocated(8192, 4096) == 0);
+  CHECK(file->unallocated(70000, 20) == 0);
+  CHECK(file->unallocated(65530, 20) == (has_map ? 6 : 0));
+  CHECK(file->unallocated(131066, 20) == (has_map ? 14 : 0));
+  CHECK(file->unallocated(70000, 0) == 0);
+  CHECK(file->allocated() >= 65536 + 4096);
+  CHECK(file->allocated() < 1 << 20);
+}
+
+TEST_CASE("Links can be read, and followed with a directory as the root") {
+  const Root root;
+  const auto top = root.directory.path();
+  fs::create_directories(top / "a/b");
+  fs::create_directories(top / "c");
+  fs::create_directory_symlink("/c", top / "a/b/absolute");
+  fs::create_directory_symlink("../../../../../c", top / "a/b/climbing");
+  fs::create_directory_symlink("../../c", top / "a/b/inside");
+  for (const std::string name : {"a/b/absolute", "a/b/climbing", "a/b/inside"}) {
+    INFO(name);
+    const auto followed = root.files->OpenAsRoot(name);
+    REQUIRE(followed);
+    CHECK(*(*followed)->IdentityOf("") == *root.files->IdentityOf("c"));
+    CHECK(root.files->IdentityOf(name) != root.files->IdentityOf("c"));
+    CHECK(root.files->OpenBelow(name).has_value() == (name == "a/b/inside"));
+  }
+  CHECK(root.files->ReadLink("a/b/absolute").value() == "/c");
+  CHECK_FALSE(root.files->ReadLink("c"));
+  CHECK(IsNotFound(root.files->ReadLink("d").error()));
+  CHECK_FALSE(root.files->OpenAsRoot("../c"));
+  fs::create_directory_symlink("/proc/self/root", top / "magic");
+  CHECK_FALSE(root.files->OpenAsRoot("magic"));
 }
 
 }  // namespace rescue

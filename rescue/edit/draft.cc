@@ -47,12 +47,26 @@ class FormerCollector {
     return list;
   }
 
-  std::uint64_t growth() const { return growth_; }
+  std::vector<Growth> growth() const {
+    std::vector<Growth> list;
+    for (const auto& [storage, balance] : balances_) {
+      list.push_back({storage, balance.path, balance.most});
+    }
+    return list;
+  }
 
  private:
+  struct Balance {
+    std::string path;
+    std::uint64_t grown = 0;
+    std::uint64_t freed = 0;
+    std::uint64_t most = 0;
+  };
+
   struct Touched {
     Former former;
     std::uint64_t size = 0;  // at this point of the walk
+    bool emptied = false;
   };
 
   // The entry that is at `path` now; nothing when an edit made it.
@@ -84,14 +98,15 @@ class FormerCollector {
   Status Visit(const WriteRange& e) {
     ASSIGN_OR_RETURN(Touched * entry, Touch(e.path));
     if (entry == nullptr) {
-      growth_ += RoundUp(e.bytes.size());
+      Grow(e.path, RoundUp(e.bytes.size()));
       return {};
     }
     if (e.bytes.empty()) return {};
     Save(*entry, e.offset, e.bytes.size());
+    RETURN_IF_ERROR(FillHoles(*entry, e));
     const std::uint64_t end = e.offset + e.bytes.size();
     if (end > entry->size) {
-      growth_ += RoundUp(std::min<std::uint64_t>(end - entry->size, e.bytes.size()));
+      Grow(e.path, RoundUp(std::min<std::uint64_t>(end - entry->size, e.bytes.size())));
       Resize(*entry, end);
     }
     return {};
@@ -102,21 +117,25 @@ class FormerCollector {
     if (entry == nullptr) return {};
     Save(*entry, e.size, std::numeric_limits<std::uint64_t>::max());
     Resize(*entry, e.size);
+    if (e.size > 0 || entry->emptied) return {};
+    entry->emptied = true;
+    ASSIGN_OR_RETURN(const auto file, data_.Open(entry->former.path));
+    BalanceAt(e.path).freed += file->allocated();
     return {};
   }
 
   Status Visit(const CreateFile& e) {
-    growth_ += RoundUp(e.content.size()) + kBlock;  // the name may need a block, too
+    Grow(e.path, RoundUp(e.content.size()) + kBlock);  // the name may need a block, too
     return Status(TouchOnly(ParentPath(e.path)));
   }
 
   Status Visit(const MakeDirectory& e) {
-    growth_ += 2 * kBlock;
+    Grow(e.path, 2 * kBlock);
     return TouchOnly(ParentPath(e.path));
   }
 
   Status Visit(const Rename& e) {
-    growth_ += kBlock;
+    Grow(e.to, kBlock);
     RETURN_IF_ERROR(TouchOnly(e.from));
     RETURN_IF_ERROR(TouchOnly(ParentPath(e.from)));
     return TouchOnly(ParentPath(e.to));
@@ -133,6 +152,30 @@ class FormerCollector {
 
   Status Visit(const SetAttributes& e) { return TouchOnly(e.path); }
 
+  // Blocks that a write needs although it stays within the file's former end.
+  Status FillHoles(const Touched& entry, const WriteRange& e) {
+    if (entry.emptied || e.offset >= entry.former.status.size) return {};
+    ASSIGN_OR_RETURN(const auto file, data_.Open(entry.former.path));
+    const std::uint64_t length =
+        std::min<std::uint64_t>(e.bytes.size(), entry.former.status.size - e.offset);
+    const std::uint64_t missing = file->unallocated(e.offset, length);
+    if (missing > 0) Grow(e.path, RoundUp(missing));
+    return {};
+  }
+
+  Balance& BalanceAt(const std::string& path) {
+    const auto [at, is_new] = balances_.try_emplace(data_.StorageOf(path));
+    if (is_new) at->second.path = path;
+    return at->second;
+  }
+
+  void Grow(const std::string& path, std::uint64_t bytes) {
+    Balance& balance = BalanceAt(path);
+    balance.grown += bytes;
+    if (balance.grown <= balance.freed) return;
+    balance.most = std::max(balance.most, balance.grown - balance.freed);
+  }
+
   Status TouchOnly(std::string_view path) {
     ASSIGN_OR_RETURN([[maybe_unused]] const Touched* entry, Touch(path));
     return {};
@@ -143,7 +186,7 @@ class FormerCollector {
   const std::vector<const Edit*> names_;
   std::size_t step_ = 0;
   std::map<std::string, Touched> touched_;
-  std::uint64_t growth_ = 0;
+  std::map<std::uint64_t, Balance> balances_;  // by storage
 };
 
 // Which ranges of which final file the edits have written.
@@ -281,7 +324,7 @@ Result<Draft> MakeDraft(const FileView& data, const EditList& edits, std::string
   FormerCollector collector(data, edits);
   RETURN_IF_ERROR(collector.Collect());
   plan.former = collector.TakeFormer();
-  draft.data_growth = collector.growth();
+  draft.growth = collector.growth();
   ASSIGN_OR_RETURN(draft.after, ExpectedAfter(*result, edits));
   return draft;
 }

@@ -15,8 +15,8 @@ namespace rescue::edit {
 
 struct Draft {
   JournalPlan plan;
-  std::vector<After> after;       // modification times are not known yet (0)
-  std::uint64_t data_growth = 0;  // bytes, whole blocks
+  std::vector<After> after;  // modification times are not known yet (0)
+  std::vector<Growth> growth;
 };
 
 // Errors: "plan-stale" (kRefused) when an edit does not fit; "plan-too-large" (kRefused).

@@ -100,26 +100,32 @@ std::uint64_t RoundUp(std::uint64_t bytes) { return (bytes + kBlock - 1) / kBloc
 Result<SpaceNeed> NeedOf(const FileView& data, const Draft& draft) {
   SpaceNeed need;
   ASSIGN_OR_RETURN(need.journal_bytes, JournalBytes(data, draft));
-  need.data_bytes = draft.data_growth;
+  need.growth = draft.growth;
   return need;
 }
 
-Status CheckSpace(const FileSystem& data, const FileSystem& journals, const SpaceNeed& need) {
+tl::unexpected<Error> NoSpace(std::string_view what, std::uint64_t needed, std::uint64_t free) {
+  return Fail(ErrorKind::kRefused, "no-space",
+              fmt::format("apply: {} {}, only {} free; nothing was changed", what,
+                          FormatSize(needed), FormatSize(free)),
+              "free some space, or keep the journal on another file system (--journal DIR)");
+}
+
+Status CheckSpace(const FileSystem& data, const FileSystem& journals, std::string_view directory,
+                  const SpaceNeed& need) {
   // Two blocks more: the directory's own and one that its name may need.
   const std::uint64_t journal_need = RoundUp(need.journal_bytes) + 2 * kBlock;
-  ASSIGN_OR_RETURN(const std::uint64_t data_free, data.FreeSpace());
-  ASSIGN_OR_RETURN(const std::uint64_t journal_free, journals.FreeSpace());
-  const auto no_space = [](std::string_view what, std::uint64_t needed, std::uint64_t free) {
-    return Fail(ErrorKind::kRefused, "no-space",
-                fmt::format("apply: {} need{} {}, only {} free; nothing was changed", what,
-                            what.ends_with('l') ? "s" : "", FormatSize(needed), FormatSize(free)),
-                "free some space, or keep the journal on another file system (--journal DIR)");
-  };
-  if (journal_need > journal_free) return no_space("the journal", journal_need, journal_free);
-  if (need.data_bytes > data_free) return no_space("the new files", need.data_bytes, data_free);
-  // Equal numbers: one file system that has to hold both.
-  if (data_free == journal_free && need.data_bytes > data_free - journal_need) {
-    return no_space("journal and new files", journal_need + need.data_bytes, data_free);
+  ASSIGN_OR_RETURN(const std::uint64_t journal_free, journals.FreeSpaceAt(directory));
+  if (journal_need > journal_free) {
+    return NoSpace("the journal needs", journal_need, journal_free);
+  }
+  for (const Growth& growth : need.growth) {
+    ASSIGN_OR_RETURN(const std::uint64_t free, data.FreeSpaceAt(growth.path));
+    if (growth.bytes > free) return NoSpace("the new files need", growth.bytes, free);
+    const bool holds_both = growth.storage == journals.StorageOf(directory);
+    if (holds_both && growth.bytes + journal_need > free) {
+      return NoSpace("journal and new files need", journal_need + growth.bytes, free);
+    }
   }
   return {};
 }
@@ -259,9 +265,23 @@ Result<std::vector<JournalInfo>> ListJournals(const FileView& files, std::string
   return list;
 }
 
+std::uint64_t SpaceNeed::data_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const Growth& one : growth) bytes += one.bytes;
+  return bytes;
+}
+
 Result<SpaceNeed> ComputeSpaceNeed(const FileView& data, const EditList& edits) {
   ASSIGN_OR_RETURN(const Draft draft, MakeDraft(data, edits, {}));
   return NeedOf(data, draft);
+}
+
+Result<bool> HasRoomFor(const FileSystem& data, const SpaceNeed& need) {
+  for (const Growth& growth : need.growth) {
+    ASSIGN_OR_RETURN(const std::uint64_t free, data.FreeSpaceAt(growth.path));
+    if (growth.bytes > free) return false;
+  }
+  return true;
 }
 
 Result<ApplyOutcome> Apply(FileSystem& data, FileSystem& journals,
@@ -272,7 +292,7 @@ Result<ApplyOutcome> Apply(FileSystem& data, FileSystem& journals,
   RETURN_IF_ERROR(RefuseUnfinished(present));
   ASSIGN_OR_RETURN(const Draft draft, MakeDraft(data, edits, note));
   ASSIGN_OR_RETURN(const SpaceNeed need, NeedOf(data, draft));
-  RETURN_IF_ERROR(CheckSpace(data, journals, need));
+  RETURN_IF_ERROR(CheckSpace(data, journals, journal_directory, need));
   RETURN_IF_ERROR(CheckWritable(data, draft.plan));
 
   // The write order. After each step, everything of it is durable (fsync) before the next begins.

@@ -38,12 +38,24 @@ struct JournalInfo {
 // `directory` is a path in `files` ("" = its root).
 Result<std::vector<JournalInfo>> ListJournals(const FileView& files, std::string_view directory);
 
+// By how much the files of one storage grow at most while the edits are done, in order: what a cut
+// gave back is there for what follows.
+struct Growth {
+  std::uint64_t storage = 0;  // FileView::StorageOf
+  std::string path;           // one that lies there
+  std::uint64_t bytes = 0;    // whole blocks
+};
+
 // What has to fit before the first write.
 struct SpaceNeed {
   std::uint64_t journal_bytes = 0;
-  std::uint64_t data_bytes = 0;  // growth of the data directory
+  std::vector<Growth> growth;  // of the data directory, one for each storage
+
+  std::uint64_t data_bytes() const;  // of all together
 };
 Result<SpaceNeed> ComputeSpaceNeed(const FileView& data, const EditList& edits);
+// Whether the growth fits; the journal is not looked at.
+Result<bool> HasRoomFor(const FileSystem& data, const SpaceNeed& need);
 
 struct ApplyOutcome {
   std::string journal_name;

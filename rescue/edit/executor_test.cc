@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 
+#include "rescue/base/mounted_file_system.h"
 #include "rescue/base/real_file_system.h"
 #include "rescue/base/units.h"
 #include "rescue/edit/fault_file_system.h"
@@ -147,7 +148,7 @@ TEST_CASE("Refuses before the first write when there is no room, and not one byt
   CHECK(refused.error().kind == ErrorKind::kRefused);
   CHECK(refused.error().message.find("nothing was changed") != std::string::npos);
   CHECK(FirstDifference(TreeOf(*files), before) == kSame);
-  files->SetFreeSpace(enough + need->data_bytes + 12'288);
+  files->SetFreeSpace(enough + need->data_bytes() + 12'288);
   const auto applied = Apply(*files, *files, kJournals, edits, "");
   REQUIRE(applied);
   CHECK(applied->journal_bytes == need->journal_bytes);
@@ -157,8 +158,125 @@ TEST_CASE("An append inside a preallocated segment works on a full disk") {
   const auto data = Filled();
   data->SetFreeSpace(0);
   MemoryFileSystem journals;
-  CHECK(ComputeSpaceNeed(*data, testing::AppendPlan())->data_bytes == 0);
+  CHECK(ComputeSpaceNeed(*data, testing::AppendPlan())->data_bytes() == 0);
   CHECK(Apply(*data, journals, "", testing::AppendPlan(), ""));
+}
+
+// A file that has holes, or is as large as it says.
+class Sparse final : public FileSystem {
+ public:
+  Sparse(MemoryFileSystem& files, std::string path, bool hole)
+      : files_(files), path_(std::move(path)), hole_(hole) {}
+
+  Result<std::unique_ptr<ReadableFile>> Open(std::string_view path) const override {
+    ASSIGN_OR_RETURN(auto file, files_.Open(path));
+    return std::make_unique<File>(std::move(file), hole_ && path == path_);
+  }
+  Result<FileStatus> Stat(std::string_view path) const override { return files_.Stat(path); }
+  Result<std::vector<DirectoryEntry>> List(std::string_view path) const override {
+    return files_.List(path);
+  }
+  std::uint64_t StorageOf(std::string_view path) const override { return files_.StorageOf(path); }
+  Status WriteAt(std::string_view p, std::uint64_t o, ByteView b) override {
+    return files_.WriteAt(p, o, b);
+  }
+  Status CreateFile(std::string_view p, const Attributes& a) override {
+    return files_.CreateFile(p, a);
+  }
+  Status MakeDirectory(std::string_view p, const Attributes& a) override {
+    return files_.MakeDirectory(p, a);
+  }
+  Status Truncate(std::string_view p, std::uint64_t s) override { return files_.Truncate(p, s); }
+  Status Rename(std::string_view f, std::string_view t) override { return files_.Rename(f, t); }
+  Status Remove(std::string_view p) override { return files_.Remove(p); }
+  Status SetAttributes(std::string_view p, const Attributes& a) override {
+    return files_.SetAttributes(p, a);
+  }
+  Status SetModified(std::string_view p, TimeNs t) override { return files_.SetModified(p, t); }
+  Status SyncFile(std::string_view p) override { return files_.SyncFile(p); }
+  Status SyncDirectory(std::string_view p) override { return files_.SyncDirectory(p); }
+  Result<std::uint64_t> FreeSpace() const override { return files_.FreeSpace(); }
+
+ private:
+  class File final : public ReadableFile {
+   public:
+    File(std::unique_ptr<ReadableFile> file, bool hole) : file_(std::move(file)), hole_(hole) {}
+    std::uint64_t size() const override { return file_->size(); }
+    std::uint64_t allocated() const override { return hole_ ? 0 : 65'536; }
+    std::uint64_t unallocated(std::uint64_t, std::uint64_t length) const override {
+      return hole_ ? length : 0;
+    }
+    Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::byte> into) const override {
+      return file_->ReadAt(offset, into);
+    }
+
+   private:
+    std::unique_ptr<ReadableFile> file_;
+    bool hole_;
+  };
+  MemoryFileSystem& files_;
+  std::string path_;
+  bool hole_;
+};
+
+TEST_CASE("An append into a hole needs a block, and is refused without one") {
+  const auto files = Filled();
+  const Tree before = TreeOf(*files);
+  files->SetFreeSpace(0);
+  MemoryFileSystem journals;
+  Sparse data(*files, "member/wal/1.wal", true);
+  const std::uint64_t need = ComputeSpaceNeed(data, testing::AppendPlan())->data_bytes();
+  CHECK(need == 2 * 4'096);  // two writes, each in whole blocks
+  const auto refused = Apply(data, journals, "", testing::AppendPlan(), "");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == "no-space");
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
+  files->SetFreeSpace(need);
+  CHECK(Apply(data, journals, "", testing::AppendPlan(), ""));
+}
+
+TEST_CASE("What a cut gives back is there for the edits behind it, not for those before") {
+  const auto files = Filled();
+  Sparse data(*files, "", false);
+  const Edit cut = Truncate{"member/wal/0.wal", 0};
+  const Edit make = CreateFile{"member/wal/9.wal", Bytes(20'000, std::byte{1}), {}};
+  CHECK(ComputeSpaceNeed(data, {cut, Remove{"member/wal/0.wal"}, make})->data_bytes() == 0);
+  CHECK(ComputeSpaceNeed(data, {make, cut})->data_bytes() == 20'480 + 4'096);
+  CHECK(ComputeSpaceNeed(data, {Remove{"member/wal/0.wal"}, make})->data_bytes() > 20'000);
+}
+
+TEST_CASE("Each storage has its own room, and the journal shares one of them") {
+  auto below = std::make_unique<MemoryFileSystem>();
+  auto mounted = std::make_unique<MemoryFileSystem>();
+  MemoryFileSystem& data_room = *below;
+  MemoryFileSystem& log_room = *mounted;
+  REQUIRE(below->MakeDirectory("member", {}));
+  MountedFileSystem data(std::move(below), "member/wal", std::move(mounted));
+  const Bytes content(20'000, std::byte{1});
+  const EditList edits = {CreateFile{"member/db", content, {}},
+                          CreateFile{"member/wal/0.wal", content, {}}};
+  const auto need = ComputeSpaceNeed(data, edits);
+  REQUIRE(need);
+  CHECK(need->growth.size() == 2);
+  const std::uint64_t each = 20'480 + 4'096;
+  CHECK(need->data_bytes() == 2 * each);
+  MemoryFileSystem journals;
+  for (MemoryFileSystem* full : {&data_room, &log_room}) {
+    data_room.SetFreeSpace(each);
+    log_room.SetFreeSpace(each);
+    CHECK(HasRoomFor(data, *need).value());
+    full->SetFreeSpace(each - 1);
+    CHECK_FALSE(HasRoomFor(data, *need).value());
+    const auto refused = Apply(data, journals, "", edits, "");
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == "no-space");
+  }
+  data_room.SetFreeSpace(each + 4'096);
+  log_room.SetFreeSpace(each);
+  const auto shared = Apply(data, data_room, "journals", edits, "");
+  REQUIRE_FALSE(shared);
+  CHECK(shared.error().message.find("journal and new files") != std::string::npos);
+  CHECK(Apply(data, journals, "", edits, ""));
 }
 
 TEST_CASE("The journal of an append is small, whatever the size of the files") {

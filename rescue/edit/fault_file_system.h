@@ -58,7 +58,11 @@ class FaultFileSystem final : public FileSystem {
   Status SetModified(std::string_view path, TimeNs modified) override;
   Status SyncFile(std::string_view path) override;
   Status SyncDirectory(std::string_view path) override;
+  std::uint64_t StorageOf(std::string_view path) const override { return base_.StorageOf(path); }
   Result<std::uint64_t> FreeSpace() const override { return base_.FreeSpace(); }
+  Result<std::uint64_t> FreeSpaceAt(std::string_view path) const override {
+    return base_.FreeSpaceAt(path);
+  }
 
  private:
   template <typename Operation>

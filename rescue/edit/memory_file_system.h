@@ -57,6 +57,9 @@ class MemoryFileSystem final : public FileSystem {
   Status SetModified(std::string_view path, TimeNs modified) override;
   Status SyncFile(std::string_view path) override;
   Status SyncDirectory(std::string_view path) override;
+  std::uint64_t StorageOf(std::string_view /*path*/) const override {
+    return reinterpret_cast<std::uintptr_t>(this);
+  }
   Result<std::uint64_t> FreeSpace() const override { return free_space_; }
 
  private:
