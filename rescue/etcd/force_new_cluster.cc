@@ -242,7 +242,11 @@ Status AddSnapFile(const FileView& data, const Findings& findings, const NewSnap
   ASSIGN_OR_RETURN(const bool taken, Exists(data, path));
   // Only one that cannot be read; etcd itself gives it this name.
   if (taken) edits.push_back(edit::Rename{path, path + ".broken"});
-  ASSIGN_OR_RETURN(auto attributes, AttributesLike(data, {findings.backend_path}, 0644));
+  std::vector<std::string> other_snaps;
+  for (const auto& snap : findings.snaps) {
+    other_snaps.push_back(JoinPath(kSnapDirectory, raftlog::FormatSnapName(snap.name)));
+  }
+  ASSIGN_OR_RETURN(auto attributes, AttributesLike(data, other_snaps, findings.backend_path, 0644));
   edits.push_back(edit::CreateFile{path, raftlog::EncodeSnapFile(snapshot.metadata, snapshot.store),
                                    std::move(attributes)});
   return {};

@@ -235,17 +235,18 @@ raftlog::SnapshotMark MarkFor(const NewSnapshot& snapshot, const Findings& findi
   return mark;
 }
 
-Result<Attributes> AttributesLike(const FileView& data, const std::vector<std::string>& paths,
-                                  std::uint32_t mode) {
-  for (const auto& path : paths) {
+Result<Attributes> AttributesLike(const FileView& data, const std::vector<std::string>& same_kind,
+                                  const std::string& neighbour, std::uint32_t etcd_mode) {
+  for (const auto& path : same_kind) {
     const auto status = data.Stat(path);
-    if (!status && IsNotFound(status.error())) continue;
-    if (!status) return Fail(status.error());
-    Attributes attributes = status->attributes;
-    attributes.mode = mode;
-    return attributes;
+    if (status) return status->attributes;
+    if (!IsNotFound(status.error())) return Fail(status.error());
   }
-  return Attributes{mode, 0, 0, {}};
+  const auto status = data.Stat(neighbour);
+  if (!status && !IsNotFound(status.error())) return Fail(status.error());
+  Attributes attributes = status ? status->attributes : Attributes{};
+  attributes.mode = etcd_mode;
+  return attributes;
 }
 
 void ExplainState(const Findings& findings, const Wishes& wishes, Plan& plan) {

@@ -46,9 +46,10 @@ struct NewSnapshot {
 // The log record that vouches for it; with the configuration since 3.5.
 raftlog::SnapshotMark MarkFor(const NewSnapshot& snapshot, const Findings& findings);
 
-// Owner, mode and labels for a new file: those of the first path that exists.
-Result<Attributes> AttributesLike(const FileView& data, const std::vector<std::string>& paths,
-                                  std::uint32_t mode);
+// Owner, mode and labels for a new file: those of the first one of its kind that exists; without
+// any, the owner and labels of `neighbour` and the mode that etcd gives such files.
+Result<Attributes> AttributesLike(const FileView& data, const std::vector<std::string>& same_kind,
+                                  const std::string& neighbour, std::uint32_t etcd_mode);
 
 // Alarms, a downgrade, an older state of the backend: what stays true whatever the strategy.
 void ExplainState(const Findings& findings, const Wishes& wishes, Plan& plan);

@@ -187,7 +187,20 @@ TEST_CASE("WithoutRoomTheOldLogGoesFirst") {
   const auto restored = Rehearsed(survivor, wishes);
   CHECK(restored.findings.log->segments.size() == 1);
   CHECK_FALSE(Exists(*restored.overlay, "member/wal/before-restore").value());
-  CHECK(std::holds_alternative<edit::Remove>(restored.plan.edits.front()));
+  // Cut before it is removed, and both before anything grows: files that are held open (our own
+  // locks) keep their storage after a removal.
+  const auto& edits = restored.plan.edits;
+  const std::size_t former =
+      survivor.findings.log->segments.size() + survivor.findings.snaps.size();
+  REQUIRE(edits.size() > 2 * former);
+  for (std::size_t i = 0; i < 2 * former; i += 2) {
+    const auto* cut = std::get_if<edit::Truncate>(&edits[i]);
+    const auto* removed = std::get_if<edit::Remove>(&edits[i + 1]);
+    REQUIRE(cut);
+    REQUIRE(removed);
+    CHECK(cut->size == 0);
+    CHECK(cut->path == removed->path);
+  }
 }
 
 TEST_CASE("ABumpRaisesTheRevisionUnderBothStrategies") {

@@ -49,7 +49,7 @@ Result<std::string> FreeAsideName(const FileView& data) {
 
 Status AddNewDirectory(const FileView& data, const std::string& path, std::string_view like,
                        edit::EditList& edits) {
-  ASSIGN_OR_RETURN(auto attributes, AttributesLike(data, {std::string(like)}, 0700));
+  ASSIGN_OR_RETURN(auto attributes, AttributesLike(data, {std::string(like)}, "member", 0700));
   edits.push_back(edit::MakeDirectory{path, std::move(attributes)});
   return {};
 }
@@ -95,12 +95,8 @@ class Swap {
 
   Result<edit::EditList> Instead(const bolt::CommitPlan& commit) {
     edit::EditList edits;
-    for (const auto& name : old_.segments) {
-      edits.push_back(edit::Remove{JoinPath(kLogDirectory, name)});
-    }
-    for (const auto& name : old_.snaps) {
-      edits.push_back(edit::Remove{JoinPath(kSnapDirectory, name)});
-    }
+    for (const auto& name : old_.segments) RemoveAtOnce(kLogDirectory, name, edits);
+    for (const auto& name : old_.snaps) RemoveAtOnce(kSnapDirectory, name, edits);
     if (!old_.has_log_directory) {
       RETURN_IF_ERROR(AddNewDirectory(data_, std::string(kLogDirectory), kSnapDirectory, edits));
     }
@@ -119,21 +115,25 @@ class Swap {
   Status Create(const std::string& log_path, const std::string& snap_path, edit::EditList& edits) {
     std::vector<std::string> like_log;
     for (const auto& name : old_.segments) like_log.push_back(JoinPath(kLogDirectory, name));
-    like_log.push_back(findings_.backend_path);
-    ASSIGN_OR_RETURN(auto log_attributes, AttributesLike(data_, like_log, 0600));
+    ASSIGN_OR_RETURN(auto log_attributes,
+                     AttributesLike(data_, like_log, findings_.backend_path, 0600));
     edits.push_back(edit::CreateFile{log_path, std::move(log_), std::move(log_attributes)});
 
-    std::uint32_t mode = 0644;
     std::vector<std::string> like_snap;
     for (const auto& name : old_.snaps) like_snap.push_back(JoinPath(kSnapDirectory, name));
-    if (!like_snap.empty()) {
-      ASSIGN_OR_RETURN(const auto status, data_.Stat(like_snap.front()));
-      mode = status.attributes.mode;
-    }
-    like_snap.push_back(findings_.backend_path);
-    ASSIGN_OR_RETURN(auto snap_attributes, AttributesLike(data_, like_snap, mode));
+    ASSIGN_OR_RETURN(auto snap_attributes,
+                     AttributesLike(data_, like_snap, findings_.backend_path, 0644));
     edits.push_back(edit::CreateFile{snap_path, std::move(snap_), std::move(snap_attributes)});
     return {};
+  }
+
+  // The locks on the log keep its files open, and what is open keeps its storage after a removal:
+  // only a truncation gives it back.
+  static void RemoveAtOnce(std::string_view directory, const std::string& name,
+                           edit::EditList& edits) {
+    const std::string path = JoinPath(directory, name);
+    edits.push_back(edit::Truncate{path, 0});
+    edits.push_back(edit::Remove{path});
   }
 
   static void MoveAside(std::string_view directory, const std::string& aside,
