@@ -111,6 +111,7 @@ Result<session::Request> RequestForJob(const JobOptions& options) {
   request.disk = job.disk;
   request.secret = SecretFrom(options.secret);
   request.wishes = job.wishes;
+  request.log_directory = job.log_directory;
   request.consent_luks_uuid = job.consent_luks_uuid;
   return request;
 }

@@ -38,6 +38,12 @@ void AddPlaces(CLI::App& command, LookOptions& options, bool with_file) {
               "--disk", options.disks,
               "state disk: a device, an image file, a LUKS UUID, or 'auto' for the only one")
           ->allow_extra_args(false);
+  command
+      .add_option(
+          "--wal-dir", options.log_directories,
+          "where etcd's log lies, when not in the data directory; for each --data-dir, then "
+          "each --disk, in their order ('' where nothing is to be said)")
+      ->allow_extra_args(false);
   if (with_file) {
     command.add_option("file", options.file, "a snapshot file, or a backend (member/snap/db)")
         ->excludes(directory)
@@ -144,6 +150,13 @@ Result<std::vector<session::Request>> MakeRequests(const LookOptions& options) {
     auto& request = requests.emplace_back();
     request.disk = options.disks[i] == "auto" ? "" : options.disks[i];
     request.secret = [secret = secrets[secrets.size() > 1 ? i : 0]] { return secret->Copy(); };
+  }
+  if (!options.log_directories.empty() && options.log_directories.size() != requests.size()) {
+    return Usage("choose the logs: not one for each data directory and disk",
+                 "give --wal-dir once for every --data-dir and --disk, or not at all");
+  }
+  for (std::size_t i = 0; i < options.log_directories.size(); ++i) {
+    requests[i].log_directory = options.log_directories[i];
   }
   for (auto& request : requests) {
     request.command = session::Command::kLook;

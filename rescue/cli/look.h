@@ -19,8 +19,10 @@ struct LookOptions {
   std::vector<std::string> data_directories;
   std::vector<std::string> disks;    // "auto": the only state disk
   std::vector<std::string> secrets;  // one for all disks, or one for each, in their order
-  std::uint64_t revision = 0;        // 0: the latest
-  std::uint64_t limit = 0;           // 0: no limit
+  // --wal-dir: none, or one for each place (directories first); empty: where the place itself says
+  std::vector<std::string> log_directories;
+  std::uint64_t revision = 0;  // 0: the latest
+  std::uint64_t limit = 0;     // 0: no limit
   std::string prefix;
   std::string from;
   bool values = false;

@@ -39,6 +39,10 @@ void AddTarget(CLI::App& command, TargetOptions& options) {
                      "the credential etcd-rescue.master-secret");
   command.add_option("--journal", options.journal,
                      "where the undo journal lies; default: beside the data directory");
+  command.add_option("--wal-dir", options.log_directory,
+                     "where etcd's log lies, when not in the data directory; with --disk a path in "
+                     "its volume; default: member/wal (a link is followed), or what the node's "
+                     "manifest says");
   command.add_flag("--json", options.json, "one JSON document on standard output");
 }
 
@@ -48,15 +52,17 @@ void AddWishes(CLI::App& command, TargetOptions& options) {
                      "force-new-cluster (same IDs, log continued) or restore (new cluster from the "
                      "survivor's backend, log tail carried); plan without it recommends one, apply "
                      "takes force-new-cluster");
-  command.add_option("--commit", options.commit,
-                     "which log entries count: log-end (default, all) or known (drops what lies above "
-                     "the last known commit index)");
+  command.add_option(
+      "--commit", options.commit,
+      "which log entries count: log-end (default, all) or known (drops what lies above "
+      "the last known commit index)");
   command.add_option("--peer-url", wishes.peer_urls,
                      "the survivor's peer URL from now on; may be repeated");
   command.add_option("--bump-revision", wishes.bump_revision,
                      "raise the newest revision by this much");
-  command.add_flag("--mark-compacted", wishes.mark_compacted,
-                   "with --bump-revision: mark older revisions compacted, so that watchers list again");
+  command.add_flag(
+      "--mark-compacted", wishes.mark_compacted,
+      "with --bump-revision: mark older revisions compacted, so that watchers list again");
   command.add_flag("--clear-alarms", wishes.clear_alarms, "clear all alarms, of lost members too");
   command.add_flag("--keep-ids", wishes.keep_ids, "restore: keep cluster and member ID");
   command.add_option("--initial-cluster-token", wishes.token,
@@ -152,6 +158,7 @@ Result<session::Request> MakeRequest(session::Command command, const TargetOptio
   if (!options.disk.empty()) request.disk = options.disk == "auto" ? "" : options.disk;
   request.secret = SecretFrom(options.secret);
   request.journal_directory = options.journal;
+  request.log_directory = options.log_directory;
   request.wishes = options.wishes;
   if (!options.strategy.empty()) {
     ASSIGN_OR_RETURN(request.wishes.strategy, session::ParseStrategy(options.strategy));

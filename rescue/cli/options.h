@@ -15,7 +15,8 @@ struct TargetOptions {
   std::string disk;  // "auto": the only state disk
   std::string secret;
   std::string journal;
-  std::string strategy;  // empty: plan recommends one, apply takes force-new-cluster
+  std::string log_directory;  // --wal-dir
+  std::string strategy;       // empty: plan recommends one, apply takes force-new-cluster
   std::string commit = "log-end";
   etcd::Wishes wishes;  // without strategy and commit
   bool quick = false;

@@ -5,13 +5,15 @@ namespace rescue::session {
 
 Status RunOnDirectory(const Context& context) {
   const Request& request = context.request;
-  ASSIGN_OR_RETURN(const Target target,
-                   OpenDirectory(request.data_directory, request.journal_directory));
+  ASSIGN_OR_RETURN(
+      const Target target,
+      OpenDirectory(request.data_directory, request.journal_directory, request.log_directory));
   context.outcome.journal_path = target.journal.display_path;
+  context.outcome.log_path = target.places.log_path;
   ASSIGN_OR_RETURN(
       const DataLock lock,
-      DataLock::Take(*target.data, WritesData(request.command) ? DataLock::Kind::kExclusive
-                                                               : DataLock::Kind::kObserve));
+      DataLock::Take(target.places, WritesData(request.command) ? DataLock::Kind::kExclusive
+                                                                : DataLock::Kind::kObserve));
   if (request.command == Command::kLook) return LookStage(context, target);
   if (request.command == Command::kUndo) return UndoStage(context, target);
   if (request.command == Command::kVerify) {

@@ -65,8 +65,10 @@ Result<OpenDisk> Open(const Context& context, const UnlockedDisk& unlocked, disk
   ASSIGN_OR_RETURN(open.volume,
                    disk::OpenVolume(unlocked.found, unlocked.header, unlocked.unlocked, access));
   ASSIGN_OR_RETURN(open.target, OpenVolumeData(open.volume->files(), open.volume->mount_point(),
-                                               context.request.journal_directory));
+                                               context.request.journal_directory,
+                                               context.request.log_directory));
   context.outcome.node = open.target.node;
+  context.outcome.log_path = open.target.places.log_path;
   context.outcome.journal_path = open.target.journal.display_path;
   return open;
 }
@@ -101,18 +103,37 @@ disk::Access AccessFor(Command command) {
   return disk::Access::kView;
 }
 
+// A rehearsal that was killed leaves its journal; it belongs to a view that is gone.
+Status RemoveRehearsal(FileSystem& files, const std::string& directory) {
+  const auto entries = files.List(directory);
+  if (!entries && IsNotFound(entries.error())) return {};
+  if (!entries) return Fail(entries.error());
+  for (const auto& entry : *entries) {
+    RETURN_IF_ERROR(files.Remove(JoinPath(directory, entry.name)));
+  }
+  return files.Remove(directory);
+}
+
 // Applies, verifies and takes back on the view, so that the disk only ever sees what has worked.
 Status RehearseOnScratch(const Context& context, const OpenDisk& open,
                          const etcd::RehearsedPlan& rehearsed) {
-  // A journal that is kept elsewhere is not part of the view; the rehearsal's must not land there.
-  JournalPlace scratch;
-  ASSIGN_OR_RETURN(scratch.files, RealFileSystem::OpenRoot(open.volume->mount_point()));
-  scratch.directory = "etcd-rescue.rehearsal";
-  ASSIGN_OR_RETURN(const auto applied,
-                   edit::Apply(*open.target.data, *scratch.files, scratch.directory,
-                               rehearsed.plan().edits, "rehearsal"));
-  RETURN_IF_ERROR(VerifyData(context, open.target, /*check_backend=*/false));
-  RETURN_IF_ERROR(edit::Undo(*open.target.data, *scratch.files, scratch.directory));
+  // A journal that is kept elsewhere is not part of the view: the rehearsal's lies beside it, and
+  // is gone afterwards. On the view there may be no room for it.
+  const JournalPlace& real = open.target.journal;
+  const std::string scratch = context.request.journal_directory.empty()
+                                  ? "etcd-rescue.rehearsal"
+                                  : real.directory + ".rehearsal";
+  RETURN_IF_ERROR(RemoveRehearsal(*real.files, scratch));
+  const auto rehearse = [&]() -> Status {
+    ASSIGN_OR_RETURN(const auto applied, edit::Apply(*open.target.data, *real.files, scratch,
+                                                     rehearsed.plan().edits, "rehearsal"));
+    RETURN_IF_ERROR(VerifyData(context, open.target, /*check_backend=*/false));
+    RETURN_IF_ERROR(edit::Undo(*open.target.data, *real.files, scratch));
+    return {};
+  };
+  const Status rehearsal = rehearse();
+  RETURN_IF_ERROR(RemoveRehearsal(*real.files, scratch));
+  RETURN_IF_ERROR(rehearsal);
   RETURN_IF_ERROR(open.volume->CheckView());
   return {};
 }
@@ -147,7 +168,7 @@ Status ApplyToDisk(const Context& context, const UnlockedDisk& unlocked, OpenDis
     StageScope stage = context.Begin(Stage::kApply);
     std::optional<etcd::RehearsedPlan> rehearsed;
     STAGE_ASSIGN(stage, open, OpenForApply(context, unlocked, on_view.plan(), rehearsed));
-    STAGE_ASSIGN(stage, auto lock, DataLock::Take(*open.target.data, DataLock::Kind::kExclusive));
+    STAGE_ASSIGN(stage, auto lock, DataLock::Take(open.target.places, DataLock::Kind::kExclusive));
     STAGE_ASSIGN(stage, context.outcome.applied, ApplyPlan(open.target, *rehearsed));
     stage.Succeed(ApplyText(*context.outcome.applied, open.target));
   }

@@ -133,13 +133,14 @@ Result<Job> ParseJob(std::string_view text) {
       CheckFields(document, "",
                   {"version", "strategy", "accept-cut-tail", "accept-loss", "mark-compacted",
                    "clear-alarms", "keep-ids", "bump-revision", "peer-urls", "name",
-                   "initial-cluster-token", "commit", "disk", "consent", "secret"}));
+                   "initial-cluster-token", "commit", "disk", "consent", "secret", "wal-dir"}));
   const auto version = document.find("version");
   if (version == document.end() || *version != 1) return BadJob("version is not 1");
 
   Job job;
   ASSIGN_OR_RETURN(job.wishes, ReadWishes(document));
   ASSIGN_OR_RETURN(job.disk, ReadDisk(document));
+  ASSIGN_OR_RETURN(job.log_directory, TextField(document, "wal-dir"));
   ASSIGN_OR_RETURN(const json consent, ObjectField(document, "consent"));
   RETURN_IF_ERROR(CheckFields(consent, "consent.", {"luks-uuid"}));
   ASSIGN_OR_RETURN(job.consent_luks_uuid, TextField(consent, "luks-uuid"));

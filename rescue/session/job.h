@@ -7,7 +7,8 @@
 //
 // Besides, as on the command line: "accept-cut-tail", "accept-loss", "mark-compacted",
 // "clear-alarms", "keep-ids" (true or false), "bump-revision" (a number), "peer-urls" (a list),
-// "name", "initial-cluster-token", "commit" ("log-end" or "known").
+// "name", "initial-cluster-token", "commit" ("log-end" or "known"), "wal-dir" (a path in the
+// volume).
 //
 // Unknown fields are errors, so that a misspelt wish is never silently ignored. A job holds no
 // secret: that comes as its own credential.
@@ -25,6 +26,7 @@ struct Job {
   etcd::Wishes wishes;
   std::string disk;               // a selector as --disk takes it; empty: the only state disk
   std::string consent_luks_uuid;  // lower case
+  std::string log_directory;      // as --wal-dir; empty: where the volume says
 
   bool operator==(const Job&) const = default;
 };

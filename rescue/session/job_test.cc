@@ -28,6 +28,15 @@ TEST_CASE("AShortJobFindsTheDiskItself") {
   CHECK(job->wishes.strategy == etcd::Strategy::kForceNewCluster);
 }
 
+TEST_CASE("AJobMaySayWhereTheLogLies") {
+  const auto job =
+      ParseJob(R"({"version":1,"consent":{"luks-uuid":"abc"},"wal-dir":"/var/lib/etcd-wal"})");
+  REQUIRE(job);
+  CHECK(job->log_directory == "/var/lib/etcd-wal");
+  CHECK(ParseJob(R"({"version":1,"consent":{"luks-uuid":"abc"}})")->log_directory.empty());
+  CHECK_FALSE(ParseJob(R"({"version":1,"consent":{"luks-uuid":"abc"},"wal-dir":1})"));
+}
+
 TEST_CASE("WhatIsNotUnderstoodIsRefused") {
   const std::string_view bad[] = {
       "",

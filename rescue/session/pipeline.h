@@ -63,6 +63,9 @@ struct Request {
   // Asked only when a disk is to be unlocked.
   std::function<Result<secret::Secret>()> secret;
   std::string journal_directory;  // empty: beside the data directory
+  // etcd's --wal-dir: a path on this machine, for a disk one in its volume; empty: where member/wal
+  // or the node's manifest says.
+  std::string log_directory;
   // The disk that may be changed, by LUKS UUID; any other is refused. Empty: whatever was found.
   std::string consent_luks_uuid;
   etcd::Wishes wishes;
@@ -88,6 +91,7 @@ struct Outcome {
   std::optional<DiskFacts> disk;
   std::optional<NodeFacts> node;
   std::string journal_path;
+  std::string log_path;                     // empty: in the data directory
   std::vector<edit::JournalInfo> journals;  // that were there before
   std::optional<etcd::Findings> findings;   // as found
   std::optional<etcd::Advice> advice;       // when it was asked for, or the plan could not be made

@@ -325,6 +325,7 @@ json ToJson(const Command& command, const Outcome& outcome, const Status& status
   if (outcome.disk) document["disk"] = DiskJson(*outcome.disk);
   if (outcome.node) document["node"] = NodeJson(*outcome.node);
   document["journal"] = outcome.journal_path;
+  if (!outcome.log_path.empty()) document["log"] = outcome.log_path;
   document["journals"] = JournalsJson(outcome);
   if (outcome.findings) document["findings"] = etcd::ToJson(*outcome.findings);
   if (outcome.advice) document["advice"] = etcd::ToJson(*outcome.advice);
@@ -358,6 +359,7 @@ std::vector<std::string> ToText(const Outcome& outcome) {
     DescribeDiagnoses(*outcome.findings, lines);
     lines.List("note", outcome.findings->notes);
   }
+  if (!outcome.log_path.empty()) lines.Add("log", "in {}", outcome.log_path);
   for (const auto& journal : outcome.journals) {
     lines.Add("journal", "{} ({}) in {}", journal.name, Name(journal.state), outcome.journal_path);
   }

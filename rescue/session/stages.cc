@@ -65,8 +65,7 @@ namespace {
 // A new log beside the old one needs room. Where there is none, the old one has to go first.
 Result<bool> HasRoomFor(const Target& target, const etcd::Plan& plan) {
   ASSIGN_OR_RETURN(const auto need, edit::ComputeSpaceNeed(*target.data, plan.edits));
-  ASSIGN_OR_RETURN(const std::uint64_t free, target.data->FreeSpace());
-  return need.data_bytes <= free;
+  return edit::HasRoomFor(*target.data, need);
 }
 
 Result<etcd::Plan> MakePlanThatFits(const Context& context, const Target& target,

@@ -9,8 +9,10 @@
 #include <filesystem>
 #include <system_error>
 
+#include "rescue/base/mounted_file_system.h"
 #include "rescue/etcd/inspect.h"
 #include "rescue/raftlog/log.h"
+#include "rescue/session/log_place.h"
 
 namespace rescue::session {
 namespace {
@@ -34,10 +36,10 @@ Result<UniqueFd> LockBackend(const RealFileSystem& data, int operation) {
   return FailErrno("lock", etcd::kBackendPath, errno);
 }
 
-Result<UniqueFd> LockSegment(const RealFileSystem& data, const std::string& path,
+Result<UniqueFd> LockSegment(const RealFileSystem& files, const std::string& path,
                              DataLock::Kind kind) {
   const bool exclusive = kind == DataLock::Kind::kExclusive;
-  ASSIGN_OR_RETURN(UniqueFd fd, data.OpenDescriptor(path, exclusive ? O_RDWR : O_RDONLY));
+  ASSIGN_OR_RETURN(UniqueFd fd, files.OpenDescriptor(path, exclusive ? O_RDWR : O_RDONLY));
   struct flock lock {};
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
@@ -81,32 +83,45 @@ Result<NodeFacts> ReadNodeFacts(const FileView& volume) {
   return facts;
 }
 
+void SetPlaces(Target& target, std::unique_ptr<RealFileSystem> directory, LogPlace log) {
+  target.places = {directory.get(), log.files.get(), std::move(log.display_path)};
+  if (!log.files) {
+    target.data = std::move(directory);
+    return;
+  }
+  target.data = std::make_unique<MountedFileSystem>(
+      std::move(directory), std::string(etcd::kLogDirectory), std::move(log.files));
+}
+
 }  // namespace
 
-Result<DataLock> DataLock::Take(const RealFileSystem& data, Kind kind) {
+Result<DataLock> DataLock::Take(const DataPlaces& places, Kind kind) {
   DataLock lock;
-  auto backend = LockBackend(data, kind == Kind::kExclusive ? LOCK_EX : LOCK_SH);
+  auto backend = LockBackend(*places.directory, kind == Kind::kExclusive ? LOCK_EX : LOCK_SH);
   if (backend) {
     lock.held_.push_back(*std::move(backend));
   } else if (!IsNotFound(backend.error())) {
     return Fail(std::move(backend.error()));
   }
-  const auto entries = data.List(etcd::kLogDirectory);
+  const RealFileSystem& files = places.log != nullptr ? *places.log : *places.directory;
+  const std::string directory =
+      places.log != nullptr ? std::string() : std::string(etcd::kLogDirectory);
+  const auto entries = files.List(directory);
   if (!entries) {
     if (IsNotFound(entries.error())) return lock;
     return Fail(entries.error());
   }
   for (const auto& entry : *entries) {
     if (entry.type != FileType::kRegular || !raftlog::ParseSegmentName(entry.name)) continue;
-    ASSIGN_OR_RETURN(UniqueFd fd,
-                     LockSegment(data, JoinPath(etcd::kLogDirectory, entry.name), kind));
+    ASSIGN_OR_RETURN(UniqueFd fd, LockSegment(files, JoinPath(directory, entry.name), kind));
     lock.held_.push_back(std::move(fd));
   }
   return lock;
 }
 
 Result<Target> OpenDirectory(const std::string& data_directory,
-                             const std::string& journal_directory) {
+                             const std::string& journal_directory,
+                             const std::string& log_directory) {
   std::error_code error;
   const fs::path directory = fs::canonical(data_directory, error);
   if (error) {
@@ -115,7 +130,9 @@ Result<Target> OpenDirectory(const std::string& data_directory,
                 "name etcd's --data-dir, the directory that holds member/");
   }
   Target target;
-  ASSIGN_OR_RETURN(target.data, RealFileSystem::OpenRoot(directory.string()));
+  ASSIGN_OR_RETURN(auto files, RealFileSystem::OpenRoot(directory.string()));
+  ASSIGN_OR_RETURN(LogPlace log, FindLogOnMachine(*files, directory.string(), log_directory));
+  SetPlaces(target, std::move(files), std::move(log));
   ASSIGN_OR_RETURN(
       target.journal,
       PlaceOnMachine(journal_directory.empty() ? directory.string() + std::string(kJournalSuffix)
@@ -124,11 +141,14 @@ Result<Target> OpenDirectory(const std::string& data_directory,
 }
 
 Result<Target> OpenVolumeData(const RealFileSystem& volume, const std::string& volume_path,
-                              const std::string& journal_directory) {
+                              const std::string& journal_directory,
+                              const std::string& log_directory) {
   Target target;
   ASSIGN_OR_RETURN(target.node, ReadNodeFacts(volume));
   const std::string& data_directory = target.node->layout.data_directory;
-  ASSIGN_OR_RETURN(target.data, volume.OpenBelow(data_directory));
+  ASSIGN_OR_RETURN(auto files, volume.OpenBelow(data_directory));
+  ASSIGN_OR_RETURN(LogPlace log, FindLogOnVolume(volume, *files, *target.node, log_directory));
+  SetPlaces(target, std::move(files), std::move(log));
   if (!journal_directory.empty()) {
     ASSIGN_OR_RETURN(target.journal, PlaceOnMachine(journal_directory));
     return target;
