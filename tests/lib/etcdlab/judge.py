@@ -26,7 +26,8 @@ class Judge:
         self.endpoint = self.server.endpoint
         self.client = EtcdClient(self.endpoint)
         # Read before etcd starts on the directory and goes on writing its log.
-        self.logged_puts = Log(os.path.join(data_dir, "member")).puts() if acks is not None else None
+        self.logged_puts = None if acks is None else Log(
+            os.path.join(data_dir, "member"), flag_value(self.flags, "wal-dir")).puts()
         self.problems, self.facts = [], {}
         self.cluster_id, self.member_id = expected["cluster_id"], expected["survivor"]["id"]
         self.former = None         # a FormerMember that must stay outside

@@ -71,8 +71,8 @@ def frames(data):
 class Log:
     """The log as etcd would read it: entries {index: (term, type, data)}, the last hard state, the IDs."""
 
-    def __init__(self, member_folder):
-        folder = os.path.join(member_folder, "wal")
+    def __init__(self, member_folder, wal_folder=None):
+        folder = wal_folder or os.path.join(member_folder, "wal")
         self.wal_files = sorted(x for x in os.listdir(folder) if x.endswith(".wal"))
         self.snap_files = sorted(x for x in os.listdir(os.path.join(member_folder, "snap")) if x.endswith(".snap"))
         self.entries, self.hard_state, self.snapshot_records = {}, None, []
