@@ -171,6 +171,13 @@ Result<Request> DecodeInternal(ByteView data) {
     }
     return inner.has_value();
   }));
+  // A request asks for one thing. In damaged bytes with several fields the last one counts, and
+  // what the others said must not be taken for what this one does.
+  if (request.kind != RequestKind::kAlarm) request.alarm.reset();
+  if (request.kind != RequestKind::kMembership) {
+    request.published.reset();
+    request.cluster_version.clear();
+  }
   return request;
 }
 

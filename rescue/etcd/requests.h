@@ -54,9 +54,9 @@ struct PublishedAttributes {
 
 struct Request {
   RequestKind kind = RequestKind::kOther;
-  std::optional<AlarmRequest> alarm;
-  std::optional<PublishedAttributes> published;
-  std::string cluster_version;  // set by this request; empty otherwise
+  std::optional<AlarmRequest> alarm;             // kAlarm only
+  std::optional<PublishedAttributes> published;  // kMembership only
+  std::string cluster_version;  // kMembership only: set by this request; empty otherwise
   bool v2_key = false;          // a key of the v2 API, which is kept in .snap files only
 
   // True when applying it may take a new revision.

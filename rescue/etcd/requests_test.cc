@@ -49,6 +49,22 @@ TEST_CASE("KindsOfRequestsAreToldApart") {
   for (const auto& [field, kind] : kinds) CHECK(DecodeRequest(Encoded(field, ""))->kind == kind);
 }
 
+TEST_CASE("OfSeveralRequestsInOneEntryTheLastCounts") {
+  Bytes both = Encoded(10, AlarmMessage(1, 9, 1));
+  Append(both, Encoded(4, ""));
+  const auto request = DecodeRequest(both);
+  REQUIRE(request);
+  CHECK(request->kind == RequestKind::kPut);
+  CHECK_FALSE(request->alarm);
+
+  Bytes published = Encoded(2, V2Message("PUT", "/0/version", "3.5.0"));
+  Append(published, Encoded(10, AlarmMessage(1, 9, 1)));
+  const auto alarm = DecodeRequest(published);
+  REQUIRE(alarm);
+  CHECK(alarm->alarm);
+  CHECK(alarm->cluster_version.empty());
+}
+
 TEST_CASE("AlarmsInTheLogAreSeen") {
   const auto request = DecodeRequest(Encoded(10, AlarmMessage(1, 9, 1)));
   REQUIRE(request);

@@ -72,6 +72,10 @@ void CheckRequest(ByteView input) {
     return;
   }
   if (input.empty()) PROMISE(request->kind == etcd::RequestKind::kEmpty);
+  if (request->alarm) PROMISE(request->kind == etcd::RequestKind::kAlarm);
+  if (request->published || !request->cluster_version.empty()) {
+    PROMISE(request->kind == etcd::RequestKind::kMembership);
+  }
 }
 
 using Check = void (*)(ByteView);
