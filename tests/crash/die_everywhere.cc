@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -48,7 +49,12 @@ class Checksums {
     if (::stat(JoinPath(directory_, path).c_str(), &now) != 0) {
       return FailErrno("stat", path, errno);
     }
-    if (now.st_size < kRememberedBytes) return Compute(files, path);
+    // A file that changed within this tick of the clock may change again with the same time.
+    timespec tick = {};
+    ::clock_gettime(CLOCK_REALTIME_COARSE, &tick);
+    const bool settled =
+        std::tie(now.st_ctim.tv_sec, now.st_ctim.tv_nsec) < std::tie(tick.tv_sec, tick.tv_nsec);
+    if (now.st_size < kRememberedBytes || !settled) return Compute(files, path);
     const Known key{now.st_ino, now.st_ctim.tv_sec, now.st_ctim.tv_nsec, now.st_size};
     if (const auto found = known_.find(key); found != known_.end()) return found->second;
     ASSIGN_OR_RETURN(const std::uint32_t checksum, Compute(files, path));
@@ -58,7 +64,7 @@ class Checksums {
 
  private:
   using Known = std::tuple<ino_t, time_t, long, off_t>;
-  // Smaller ones may change twice within one tick of the clock.
+  // Smaller ones cost next to nothing.
   static constexpr off_t kRememberedBytes = 1 << 20;
 
   // Pieces of zeros count by their place only: a log segment is 64 MB, nearly all of it zeros.

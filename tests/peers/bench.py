@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
@@ -45,9 +46,11 @@ class Bench:
 
     def tool(self, *arguments, accept=(0,)):
         """Runs a program; its output goes to this case's log. Returns its standard output."""
+        started = time.monotonic()
         done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
                               env=process.environment())
-        sys.stderr.write(done.stdout + done.stderr)
+        sys.stderr.write("%s%s(%s: %.1f s)\n" % (done.stdout, done.stderr, os.path.basename(arguments[0]),
+                                                time.monotonic() - started))
         check(done.returncode in accept, "%s failed: %s" % (os.path.basename(arguments[0]), done.stdout.strip() or
                                                             done.stderr.strip()))
         return done.stdout

@@ -86,6 +86,16 @@ def verify(bench, data_dir):
     done.json()
 
 
+def is_sound(bench, data_dir):
+    """Every page of the backend, as our checker sees it: after what we wrote, etcd has written more."""
+    done = bench.rescue.run("inspect", "--data-dir", data_dir, "--json")
+    check(done.status == 0, done.describe())
+    found = done.json()["findings"]
+    check(found["backend_check"]["problem_count"] == 0 and not found["backend"]["problems"] and
+          not found["backend"]["meta_problem"] and found["backend_check"]["reachable"] > 0,
+          "the backend that etcd went on writing is damaged: %s" % done.stdout[-2000:])
+
+
 def undo_gives_everything_back(bench, data_dir, before):
     done = bench.rescue.run("undo", "--data-dir", data_dir, "--yes")
     check(done.status == 0, done.describe())

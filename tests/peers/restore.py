@@ -131,7 +131,7 @@ def losses_of_snapshot_restore(bench, survivor, expected, expected_path, version
     os.makedirs(bench.path("snapshot-restore"))
     restored = bench.snapshot_restore(backend_of(survivor), version, bench.path("snapshot-restore", "etcd"),
                                       expected["survivor"]["name"], me["peerURLs"][0])
-    lost = bench.judge(restored, expected_path, version, "--count-losses")["lost_acknowledged"]
+    lost = bench.judge(restored, expected_path, version, "--count-losses", "--log-of", survivor)["lost_acknowledged"]
     folder.remove_folder(os.path.dirname(restored))
     return lost
 
@@ -151,10 +151,12 @@ def restore_and_judge(bench, survivor, expected_path, version, join, former=None
     result = {"restore_written": written, "carried": plan["carried_entries"]}
     if not version:
         return result
-    arguments = ["--join", join, "--restored", plan["cluster_id"], plan["survivor"]["id"], "--maintenance"]
+    arguments = ["--join", join, "--restored", plan["cluster_id"], plan["survivor"]["id"], "--maintenance",
+                 "--log-of", survivor]
     if former:
         arguments += ["--former", former]
     result["restore_lost"] = bench.judge(ours, expected_path, version, *arguments)["lost_acknowledged"]
+    promises.is_sound(bench, ours)
     folder.remove_folder(os.path.dirname(ours))
     if os.path.exists(os.path.join(os.path.dirname(expected_path), "acks")):
         result["snapshot_lost"] = losses_of_snapshot_restore(bench, survivor, expected, expected_path, version)

@@ -18,16 +18,19 @@ PROBE = b"/etcd-rescue-test/probe"
 class Judge:
     """One examination. `problems` are sentences; empty means that the directory passed."""
 
-    def __init__(self, data_dir, expected, acks, etcd, etcdctl, work, extra_flags=()):
+    def __init__(self, data_dir, expected, acks, etcd, etcdctl, work, extra_flags=(), log_of=None):
         self.data_dir, self.expected, self.acks = data_dir, expected, acks
         self.etcd_binary, self.etcdctl, self.work = etcd, etcdctl, work
         self.flags = [f.replace("{DATA_DIR}", data_dir) for f in expected["old_flags"]] + list(extra_flags)
         self.server = Etcd(etcd, self.flags, os.path.join(work, "etcd.log"))
         self.endpoint = self.server.endpoint
         self.client = EtcdClient(self.endpoint)
-        # Read before etcd starts on the directory and goes on writing its log.
-        self.logged_puts = None if acks is None else Log(
-            os.path.join(data_dir, "member"), flag_value(self.flags, "wal-dir")).puts()
+        # Read before etcd starts on the directory and goes on writing its log. A repair may have replaced the log: then
+        # `log_of` is the survivor as it was found, with its log inside.
+        self.logged_puts = None
+        if acks is not None:
+            elsewhere = None if log_of else flag_value(self.flags, "wal-dir")
+            self.logged_puts = Log(os.path.join(log_of or data_dir, "member"), elsewhere).puts()
         self.problems, self.facts = [], {}
         self.cluster_id, self.member_id = expected["cluster_id"], expected["survivor"]["id"]
         self.former = None         # a FormerMember that must stay outside
