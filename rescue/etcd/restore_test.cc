@@ -2,6 +2,7 @@
 // backend: what the result is made of, read back through the overlay.
 #include "rescue/etcd/restore.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
 #include <set>
@@ -178,6 +179,29 @@ TEST_CASE("OldLogAndSnapshotsMoveAside") {
     if (made != nullptr && made->path == "member/wal/before-restore-2") second = true;
   }
   CHECK(second);
+}
+
+// To etcd, a log directory without segments is a member that never ran.
+TEST_CASE("AnEtcdStartedInTheMiddleNeverFindsAnEmptyLogDirectory") {
+  const std::string name = GENERATE(from_range(kNames));
+  INFO(name);
+  const Survivor survivor(name);
+  const auto plan = MakePlan(*survivor.data, survivor.findings, RestoreWishes()).value();
+  edit::EditList done;
+  for (const auto& edit : plan.edits) {
+    done.push_back(edit);
+    if (!std::holds_alternative<edit::Rename>(edit)) continue;
+    CAPTURE(edit::Describe(edit));
+    const auto view = edit::Overlay::Make(*survivor.data, done).value();
+    const auto entries = view->List("member/wal").value();
+    CHECK(std::any_of(entries.begin(), entries.end(),
+                      [](const auto& entry) { return entry.name.ends_with(".wal"); }));
+  }
+  // The new log gets its name when all the rest is there; then only the guard goes away.
+  REQUIRE(plan.edits.size() > 2);
+  const auto* named = std::get_if<edit::Rename>(&plan.edits[plan.edits.size() - 2]);
+  REQUIRE(named != nullptr);
+  CHECK(named->to == "member/wal/0000000000000000-0000000000000000.wal");
 }
 
 TEST_CASE("WithoutRoomTheOldLogGoesFirst") {

@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::string_view kAside = "before-restore";
 constexpr std::string_view kFresh = "new";  // beside the old files, until it gets its name
+// The last old segment, until the new log has its name: a number that no log gets to. See Beside.
+constexpr std::string_view kGuard = "ffffffffffffffff-ffffffffffffffff.wal";
 
 struct OldFiles {
   std::vector<std::string> segments;  // names in the log's directory
@@ -80,15 +82,28 @@ class Swap {
     RETURN_IF_ERROR(AddNewDirectory(data_, snap_aside, kSnapDirectory, edits));
     RETURN_IF_ERROR(Create(JoinPath(log_aside, kFresh), JoinPath(snap_aside, kFresh), edits));
     AddPages(commit, edits);
-    for (const auto& name : old_.segments) MoveAside(kLogDirectory, log_aside, name, edits);
+    // Without any segment there is no log to etcd: told to be a new cluster of one (kubeadm's first
+    // control plane node is), it serves the backend without its tail and applies nothing that is
+    // written next. With the guard alone it ends with "wal: file not found", with the guard behind
+    // the new log with "wal: crc mismatch" (tried with 3.4.23, 3.5.16, 3.5.30).
+    const std::string guard = JoinPath(kLogDirectory, kGuard);
+    for (std::size_t i = 0; i + 1 < old_.segments.size(); ++i) {
+      MoveAside(kLogDirectory, log_aside, old_.segments[i], edits);
+    }
+    if (!old_.segments.empty() && old_.segments.back() != kGuard) {
+      edits.push_back(edit::Rename{JoinPath(kLogDirectory, old_.segments.back()), guard});
+    }
     for (const auto& name : old_.snaps) MoveAside(kSnapDirectory, snap_aside, name, edits);
-    edits.push_back(edit::Rename{JoinPath(log_aside, kFresh), log_path_});
     edits.push_back(edit::Rename{JoinPath(snap_aside, kFresh), snap_path_});
     AddMeta(commit, edits);
     if (findings_.received_index) {
       ASSIGN_OR_RETURN(const bool has_db, Exists(data_, kBackendPath));
       if (has_db) MoveAside(kSnapDirectory, snap_aside, "db", edits);
       edits.push_back(edit::Rename{findings_.backend_path, std::string(kBackendPath)});
+    }
+    edits.push_back(edit::Rename{JoinPath(log_aside, kFresh), log_path_});
+    if (!old_.segments.empty()) {
+      edits.push_back(edit::Rename{guard, JoinPath(log_aside, old_.segments.back())});
     }
     return edits;
   }
