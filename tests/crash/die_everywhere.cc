@@ -1,7 +1,12 @@
-// die-everywhere [--strategy NAME] DATA_DIR: lets an apply of this strategy (force-new-cluster) on
-// this data directory die at every single operation of the executor, one after the other, and
-// demands that undo gives back every byte, owner, mode and time. A restore with dozens of .snap
-// files to move has hundreds of operations: then at the first and last ones, and at some between.
+// die-everywhere [--strategy NAME] [--leave-at N] DATA_DIR: lets an apply of this strategy
+// (force-new-cluster) on this data directory die at every single operation of the executor, one
+// after the other, and demands that undo gives back every byte, owner, mode and time. A restore
+// with dozens of .snap files to move has hundreds of operations: then at the first and last ones,
+// and at some between.
+//
+// With --leave-at N only one death, at operation N, and no undo: the directory stays as it is then,
+// for somebody else to look at. Exit 0 and what the operation was, or 3 when the apply was over
+// before (and is done).
 //
 // The deaths are those of edit/fault_file_system.h: the operation fails or is torn, and nothing
 // after it reaches the disk. Exit 0 and one line with the number of deaths, or 1 and what was
@@ -12,6 +17,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <map>
@@ -129,6 +135,24 @@ Result<Death> DieOnce(const session::Target& target, const edit::EditList& edits
   return Death{script.fired, script.operations};
 }
 
+Result<std::string> LeaveAt(const std::string& directory, const etcd::Wishes& wishes,
+                            std::uint64_t at, bool& died) {
+  ASSIGN_OR_RETURN(const session::Target target, session::OpenDirectory(directory, ""));
+  ASSIGN_OR_RETURN(const auto findings, etcd::Inspect(*target.data, {false, {}}));
+  ASSIGN_OR_RETURN(const auto plan, etcd::MakePlan(*target.data, findings, wishes));
+  testing::FaultScript script;
+  script.fail_at = at;
+  script.after = testing::FaultScript::After::kDead;
+  testing::FaultFileSystem data(*target.data, script);
+  testing::FaultFileSystem journals(*target.journal.files, script);
+  const auto applied =
+      edit::Apply(data, journals, target.journal.directory, plan.edits, "die-everywhere");
+  if (!script.fired && !applied) return Fail(applied.error());
+  died = script.fired;
+  if (!died) return fmt::format("over after {} operations", script.operations);
+  return fmt::format("died before operation {}: {}", at, script.log.at(at));
+}
+
 // Where to die among so many operations.
 std::vector<std::uint64_t> Places(std::uint64_t operations) {
   constexpr std::uint64_t kAtEachEnd = 20;
@@ -188,21 +212,33 @@ Result<std::string> DieEverywhere(const std::string& directory, const etcd::Wish
 int main(int argc, char** argv) {
   using rescue::etcd::Strategy;
   rescue::etcd::Wishes wishes;
-  const std::vector<std::string> arguments(argv + 1, argv + argc);
-  const bool chosen = arguments.size() == 3 && arguments[0] == "--strategy";
-  if (chosen && arguments[1] == Name(Strategy::kRestore)) {
-    wishes.strategy = Strategy::kRestore;
-    wishes.token = "die-everywhere";
-  } else if (arguments.size() != 1 &&
-             !(chosen && arguments[1] == Name(Strategy::kForceNewCluster))) {
-    fmt::print(stderr, "usage: die-everywhere [--strategy force-new-cluster|restore] DATA_DIR\n");
+  std::optional<std::uint64_t> leave_at;
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  bool understood = true;
+  while (understood && arguments.size() >= 3) {
+    if (arguments[0] == "--leave-at") {
+      leave_at = std::strtoull(arguments[1].c_str(), nullptr, 10);
+    } else if (arguments[0] == "--strategy" && arguments[1] == Name(Strategy::kRestore)) {
+      wishes.strategy = Strategy::kRestore;
+      wishes.token = "die-everywhere";
+    } else {
+      understood = arguments[0] == "--strategy" && arguments[1] == Name(Strategy::kForceNewCluster);
+    }
+    arguments.erase(arguments.begin(), arguments.begin() + 2);
+  }
+  if (!understood || arguments.size() != 1) {
+    fmt::print(stderr,
+               "usage: die-everywhere [--strategy force-new-cluster|restore] [--leave-at N] "
+               "DATA_DIR\n");
     return 2;
   }
-  const auto outcome = rescue::DieEverywhere(arguments.back(), wishes);
+  bool died = true;
+  const auto outcome = leave_at ? rescue::LeaveAt(arguments.back(), wishes, *leave_at, died)
+                                : rescue::DieEverywhere(arguments.back(), wishes);
   if (!outcome) {
     fmt::print(stderr, "{}\n", outcome.error().message);
     return 1;
   }
   fmt::print("{}\n", *outcome);
-  return 0;
+  return died ? 0 : 3;
 }

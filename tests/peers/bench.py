@@ -65,7 +65,8 @@ class Bench:
         etcd, etcdctl = self.binaries(version)
         figures = data_dir + ".json"
         self.tool(os.path.join(HERE, "check-survivor"), data_dir, expected, "--etcd", etcd, "--etcdctl", etcdctl,
-                  "--snapshot-tool", self.snapshot_tool(version), "--json", figures, "--keep-log", data_dir + ".etcd.log", *arguments)
+                  "--snapshot-tool", self.snapshot_tool(version), "--json", figures, "--keep-log",
+                  data_dir + ".etcd.log", *arguments)
         with open(figures) as text:
             return json.load(text)
 
