@@ -1,4 +1,5 @@
-// Memory for secrets: locked (never swapped), left out of core dumps, wiped on every path.
+// Memory for secrets: locked (never swapped), left out of core dumps, wiped on every path, and not
+// inherited by a forked process.
 // Move-only; no formatter, no comparison operator, no implicit view, so that a secret cannot slip
 // into a log, a report or a message.
 #pragma once
@@ -14,7 +15,7 @@ class SecretBytes {
  public:
   SecretBytes() = default;
   // `size` zero bytes in their own pages. Throws std::bad_alloc when memory is exhausted; memory
-  // that cannot be locked (RLIMIT_MEMLOCK) is still kept out of dumps and wiped.
+  // that cannot be locked (RLIMIT_MEMLOCK) is still kept out of dumps and wiped; AllLocked tells.
   explicit SecretBytes(std::size_t size);
   SecretBytes(SecretBytes&& other) noexcept;
   SecretBytes& operator=(SecretBytes&& other) noexcept;
@@ -33,7 +34,12 @@ class SecretBytes {
   // Keeps the first `size` bytes and wipes the rest.
   void Shrink(std::size_t size);
 
+  // False once any secret of this process could not be locked; it may then reach a swap device.
+  static bool AllLocked();
+
  private:
+  void Release() noexcept;
+
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
   std::size_t mapped_ = 0;
