@@ -119,7 +119,7 @@ Result<ImageKey> ParseImageKey(std::string_view pem) {
   if (!key) return BadKey("it is not a public key in PEM");
   if (EVP_PKEY_get_base_id(key.get()) != EVP_PKEY_RSA) return BadKey("it is not an RSA key");
   unsigned char* der_raw = nullptr;
-  const int der_size = i2d_PUBKEY(key.get(), &der_raw);
+  const int der_size = i2d_PublicKey(key.get(), &der_raw);
   if (der_size <= 0) return BadKey("it cannot be encoded");
   const Bytes der = ToBytes(std::as_bytes(std::span(der_raw, static_cast<std::size_t>(der_size))));
   OPENSSL_free(der_raw);
