@@ -1,6 +1,7 @@
 #include "rescue/cli/cli.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -69,6 +70,7 @@ int RunTarget(session::Command command, const TargetOptions& options) {
   } else {
     out.Lines(session::ToText(outcome));
   }
+  talk.Lines(SwapWarnings());
   if (!status) talk.Lines(session::ToText(status.error()));
   return ExitCode(status);
 }
@@ -99,25 +101,34 @@ Result<Bytes> ReadJobFile(const std::string& path) {
   return ReadWhole(*files, path.substr(path.rfind('/') + 1), kLargestJob);
 }
 
-Result<session::Request> RequestForJob(const JobOptions& options) {
+Result<session::Job> ReadJob(const JobOptions& options) {
   const auto text = ReadJobFile(options.job);
   if (!text) {
     return Fail(ErrorKind::kUsage, "bad-job", "read the job: " + text.error().message,
                 "name a readable job document of at most 1 MiB");
   }
-  ASSIGN_OR_RETURN(const auto job, session::ParseJob(AsText(*text)));
+  return session::ParseJob(AsText(*text));
+}
+
+session::Request RequestFor(const session::Job& job,
+                            std::function<Result<secret::Secret>()> secret) {
   session::Request request;
   request.command = session::Command::kApply;
   request.disk = job.disk;
-  request.secret = SecretFrom(options.secret);
+  request.secret = std::move(secret);
   request.wishes = job.wishes;
   request.log_directory = job.log_directory;
   request.consent_luks_uuid = job.consent_luks_uuid;
   return request;
 }
 
-std::string ResultText(const session::Outcome& outcome, const Status& status) {
-  if (!status) return status.error().message;
+// What a job ends with: an outcome to show, and one line.
+struct JobEnd {
+  session::Outcome outcome;
+  std::string text;
+};
+
+std::string ResultText(const session::Outcome& outcome) {
   if (outcome.plan && outcome.plan->nothing_to_do()) {
     return "nothing to do: the survivor already is the only member";
   }
@@ -126,31 +137,57 @@ std::string ResultText(const session::Outcome& outcome, const Status& status) {
                      outcome.applied->journal_name, outcome.journal_path);
 }
 
+Status CarryOut(const JobOptions& options, Console& console, JobEnd& end) {
+  ASSIGN_OR_RETURN(const session::Job job, ReadJob(options));
+  const auto around = Around(SupplyOptions{}, options.consoles);
+  auto secret = SecretFrom(options.secret.empty() ? job.secret_from : options.secret, around);
+  if (job.seal) {
+    ASSIGN_OR_RETURN(const Sealed sealed, Seal(*job.seal, "", secret, around));
+    end.text = sealed.text;
+    console.Lines(sealed.blob_lines);
+    return {};
+  }
+  StageLines lines(console);
+  const auto request = RequestFor(job, std::move(secret));
+  RETURN_IF_ERROR(session::Run(request, lines, end.outcome));
+  end.text = ResultText(end.outcome);
+  return {};
+}
+
 int RunJob(const JobOptions& options) {
   GuardSecrets();
   Console console(STDOUT_FILENO);
   for (const auto& device : options.consoles) console.Add(device);
-  StageLines lines(console);
-  session::Outcome outcome;
   console.Line("etcd-rescue " RESCUE_VERSION ": one job, unattended");
-  Status status;
-  const auto request = RequestForJob(options);
-  if (request) {
-    status = session::Run(*request, lines, outcome);
-  } else {
-    status = Fail(request.error());
-  }
+  JobEnd end;
+  const Status status = CarryOut(options, console, end);
   console.Line("");
-  console.Lines(session::ToText(outcome), "  ");
+  console.Lines(session::ToText(end.outcome), "  ");
+  console.Lines(SwapWarnings(), "  ");
   if (!status) console.Lines(session::ToText(status.error()), "  ");
   console.Line("");
   // The last line, always: automation waits for it.
-  console.Line(fmt::format("RESULT exit={} {}", ExitCode(status), ResultText(outcome, status)));
+  console.Line(fmt::format("RESULT exit={} {}", ExitCode(status),
+                           status ? end.text : status.error().message));
   return ExitCode(status);
 }
 
+// A key belongs into the program that needs it: not on a screen, nor in a file that somebody
+// forgets.
+Status CheckGoesToAPipe() {
+  struct stat status {};
+  if (::fstat(STDOUT_FILENO, &status) == 0 &&
+      (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode))) {
+    return {};
+  }
+  return Fail(ErrorKind::kRefused, "not-a-pipe",
+              "print the disk's key: standard output is no pipe, the key would be shown or kept",
+              "pipe it into the program that needs it, or insist with --force");
+}
+
 Status PrintKey(const KeyOptions& options) {
-  ASSIGN_OR_RETURN(const auto secret, SecretFrom(options.secret)());
+  if (!options.force) RETURN_IF_ERROR(CheckGoesToAPipe());
+  ASSIGN_OR_RETURN(const auto secret, SecretFrom(options.secret, Around(options.supply))());
   ASSIGN_OR_RETURN(const auto key, secret::KeyFor(secret, options.luks_uuid));
   // Digits go from secret memory straight to the descriptor.
   constexpr std::string_view kDigits = "0123456789abcdef";
@@ -194,6 +231,8 @@ int Dispatch(const Options& options) {
       return RunJob(options.job);
     case Verb::kDeriveKey:
       return RunDeriveKey(options.key);
+    case Verb::kSeal:
+      return RunSeal(options.seal);
     case Verb::kLook:
       return RunLook(options.look);
   }

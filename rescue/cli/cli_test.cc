@@ -83,8 +83,13 @@ TEST_CASE("DeriveKeyPrintsTheKeyAndNothingElse") {
   // The key of RFC 5869 is not Constellation's; a disk key is passed through as it is.
   const std::string key(64, 'a');
   rescue::testing::WriteFileBytes(secret, AsBytes(key));
-  const auto ran = RunProgram(
-      {"derive-key", "--luks-uuid", "78587c41-ed99-4337-8022-dc28be882f72", "--secret", secret});
+  std::vector<std::string> words = {"derive-key", "--luks-uuid",
+                                    "78587c41-ed99-4337-8022-dc28be882f72", "--secret", secret};
+  const auto refused = RunProgram(words);  // standard output is a file here
+  CHECK(refused.status == 7);
+  CHECK(refused.output.empty());
+  words.emplace_back("--force");
+  const auto ran = RunProgram(words);
   CHECK(ran.status == 0);
   CHECK(ran.output == key + "\n");
 }

@@ -49,11 +49,7 @@ void AddPlaces(CLI::App& command, LookOptions& options, bool with_file) {
         ->excludes(directory)
         ->excludes(disk);
   }
-  command
-      .add_option("--secret", options.secrets,
-                  "file with the master secret or disk key; '-' reads standard input; default: "
-                  "the credential etcd-rescue.master-secret")
-      ->allow_extra_args(false);
+  command.add_option("--secret", options.secrets, kSecretHelp)->allow_extra_args(false);
   command.add_flag("--json", options.json, "one JSON document on standard output");
 }
 

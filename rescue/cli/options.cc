@@ -1,10 +1,5 @@
 #include "rescue/cli/options.h"
 
-#include <unistd.h>
-
-#include <cstdlib>
-
-#include "rescue/secret/source.h"
 #include "rescue/session/job.h"
 
 namespace rescue::cli {
@@ -34,9 +29,8 @@ void AddTarget(CLI::App& command, TargetOptions& options) {
       .add_option("--disk", options.disk,
                   "state disk: a device, an image file, a LUKS UUID, or 'auto' for the only one")
       ->excludes(directory);
-  command.add_option("--secret", options.secret,
-                     "file with the master secret or disk key; '-' reads standard input; default: "
-                     "the credential etcd-rescue.master-secret");
+  command.add_option("--secret", options.secret, kSecretHelp);
+  AddSupply(command, options.supply);
   command.add_option("--journal", options.journal,
                      "where the undo journal lies; default: beside the data directory");
   command.add_option("--wal-dir", options.log_directory,
@@ -116,35 +110,16 @@ void Declare(CLI::App& app, Options& options) {
   disks->add_flag("--json", target.json, "one JSON document on standard output");
   auto* run = AddVerb(app, options, Verb::kRun, "run", "do a whole job unattended");
   run->add_option("--job", options.job.job, "the job document (see README)")->required();
-  run->add_option("--secret", options.job.secret,
-                  "file with the secret; default: the credential etcd-rescue.master-secret");
+  run->add_option("--secret", options.job.secret, "as elsewhere; default: what the job says");
   run->add_option("--console", options.job.consoles,
                   "also write the progress to this terminal; may be repeated");
   auto* key = AddVerb(app, options, Verb::kDeriveKey, "derive-key",
                       "print a disk's key, derived from the master secret, in hexadecimal");
   key->add_option("--luks-uuid", options.key.luks_uuid, "the disk's LUKS UUID")->required();
-  key->add_option("--secret", options.key.secret, "file with the secret; '-' for standard input")
-      ->required();
-}
-
-std::function<Result<secret::Secret>()> SecretFrom(std::string option) {
-  return [option = std::move(option)]() -> Result<secret::Secret> {
-    if (option == "-") {
-      ASSIGN_OR_RETURN(auto text, secret::ReadSecretFd(STDIN_FILENO, "standard input"));
-      return secret::ParseSecret(std::move(text));
-    }
-    std::string path = option;
-    if (path.empty()) {
-      const char* credentials = std::getenv("CREDENTIALS_DIRECTORY");
-      if (credentials == nullptr) {
-        return Fail(ErrorKind::kCannotUnlock, "no-secret", "read the secret: none was given",
-                    "name a file with --secret, or pass '-' and pipe it in");
-      }
-      path = std::string(credentials) + "/etcd-rescue.master-secret";
-    }
-    ASSIGN_OR_RETURN(auto text, secret::ReadSecretFile(path));
-    return secret::ParseSecret(std::move(text));
-  };
+  key->add_option("--secret", options.key.secret, kSecretHelp)->required();
+  key->add_flag("--force", options.key.force, "also where it would be shown or kept: no pipe");
+  AddSupply(*key, options.key.supply);
+  DeclareSeal(app, options.seal, [&options] { options.verb = Verb::kSeal; });
 }
 
 Result<session::Request> MakeRequest(session::Command command, const TargetOptions& options) {
@@ -156,7 +131,7 @@ Result<session::Request> MakeRequest(session::Command command, const TargetOptio
   }
   request.data_directory = options.data_directory;
   if (!options.disk.empty()) request.disk = options.disk == "auto" ? "" : options.disk;
-  request.secret = SecretFrom(options.secret);
+  request.secret = SecretFrom(options.secret, Around(options.supply));
   request.journal_directory = options.journal;
   request.log_directory = options.log_directory;
   request.wishes = options.wishes;

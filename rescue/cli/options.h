@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "rescue/cli/look.h"
+#include "rescue/cli/seal.h"
+#include "rescue/cli/supply_options.h"
 #include "rescue/session/pipeline.h"
 
 namespace rescue::cli {
@@ -14,6 +16,7 @@ struct TargetOptions {
   std::string data_directory;
   std::string disk;  // "auto": the only state disk
   std::string secret;
+  SupplyOptions supply;
   std::string journal;
   std::string log_directory;  // --wal-dir
   std::string strategy;       // empty: plan recommends one, apply takes force-new-cluster
@@ -26,23 +29,26 @@ struct TargetOptions {
 
 struct JobOptions {
   std::string job;
-  std::string secret;
+  std::string secret;  // empty: as the job says
   std::vector<std::string> consoles;
 };
 
 struct KeyOptions {
   std::string luks_uuid;
   std::string secret;
+  SupplyOptions supply;
+  bool force = false;
 };
 
 // Which word of the command line was given.
-enum class Verb { kInspect, kPlan, kApply, kVerify, kUndo, kDisks, kRun, kDeriveKey, kLook };
+enum class Verb { kInspect, kPlan, kApply, kVerify, kUndo, kDisks, kRun, kDeriveKey, kSeal, kLook };
 
 struct Options {
   Verb verb = Verb::kInspect;
   TargetOptions target;
   JobOptions job;
   KeyOptions key;
+  SealOptions seal;
   LookOptions look;
 };
 
@@ -51,9 +57,5 @@ void Declare(CLI::App& app, Options& options);
 
 // What the session is to do. Errors: kUsage.
 Result<session::Request> MakeRequest(session::Command command, const TargetOptions& options);
-
-// Reads the secret named by an option: a file, "-" for standard input, or, when empty, the systemd
-// credential etcd-rescue.master-secret.
-std::function<Result<secret::Secret>()> SecretFrom(std::string option);
 
 }  // namespace rescue::cli

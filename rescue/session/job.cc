@@ -106,7 +106,40 @@ Result<etcd::Wishes> ReadWishes(const json& document) {
   return wishes;
 }
 
+// Where the secret comes from; a job cannot name files.
+Result<std::string> ReadSecretFrom(const json& document) {
+  ASSIGN_OR_RETURN(const json secret, ObjectField(document, "secret"));
+  RETURN_IF_ERROR(CheckFields(secret, "secret.", {"from"}));
+  ASSIGN_OR_RETURN(auto from, TextField(secret, "from"));
+  if (!from.empty() && from != "credential" && from != "tpm" && from != "prompt") {
+    return BadJob("secret.from is not \"credential\", \"tpm\" or \"prompt\"");
+  }
+  return from;
+}
+
+Result<std::optional<SealJob>> ReadSeal(const json& document) {
+  if (!document.contains("seal")) return std::nullopt;
+  ASSIGN_OR_RETURN(const json object, ObjectField(document, "seal"));
+  RETURN_IF_ERROR(CheckFields(object, "seal.", {"to", "disk-key", "pcr7", "pin", "replace"}));
+  SealJob seal;
+  ASSIGN_OR_RETURN(const auto to, TextField(object, "to"));
+  ASSIGN_OR_RETURN(seal.to, ParseSealTo(to));
+  ASSIGN_OR_RETURN(seal.disk_key, TextField(object, "disk-key"));
+  seal.disk_key = Lower(seal.disk_key);
+  RETURN_IF_ERROR(ReadFlag(object, "pcr7", seal.secure_boot));
+  RETURN_IF_ERROR(ReadFlag(object, "pin", seal.pin));
+  RETURN_IF_ERROR(ReadFlag(object, "replace", seal.replace));
+  return std::optional<SealJob>(seal);
+}
+
 }  // namespace
+
+Result<SealJob::To> ParseSealTo(std::string_view name) {
+  if (name == "nv") return SealJob::To::kNv;
+  if (name == "esp") return SealJob::To::kEsp;
+  if (name == "console") return SealJob::To::kConsole;
+  return BadJob("seal.to is not \"nv\", \"esp\" or \"console\"");
+}
 
 Result<etcd::Strategy> ParseStrategy(std::string_view name) {
   for (const auto strategy : {etcd::Strategy::kForceNewCluster, etcd::Strategy::kRestore}) {
@@ -129,11 +162,11 @@ Result<etcd::CommitLimit> ParseCommitLimit(std::string_view name) {
 Result<Job> ParseJob(std::string_view text) {
   const json document = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!document.is_object()) return BadJob("it is not a JSON object");
-  RETURN_IF_ERROR(
-      CheckFields(document, "",
-                  {"version", "strategy", "accept-cut-tail", "accept-loss", "mark-compacted",
-                   "clear-alarms", "keep-ids", "bump-revision", "peer-urls", "name",
-                   "initial-cluster-token", "commit", "disk", "consent", "secret", "wal-dir"}));
+  RETURN_IF_ERROR(CheckFields(
+      document, "",
+      {"version", "strategy", "accept-cut-tail", "accept-loss", "mark-compacted", "clear-alarms",
+       "keep-ids", "bump-revision", "peer-urls", "name", "initial-cluster-token", "commit", "disk",
+       "consent", "secret", "seal", "wal-dir"}));
   const auto version = document.find("version");
   if (version == document.end() || *version != 1) return BadJob("version is not 1");
 
@@ -145,14 +178,15 @@ Result<Job> ParseJob(std::string_view text) {
   RETURN_IF_ERROR(CheckFields(consent, "consent.", {"luks-uuid"}));
   ASSIGN_OR_RETURN(job.consent_luks_uuid, TextField(consent, "luks-uuid"));
   job.consent_luks_uuid = Lower(job.consent_luks_uuid);
-  if (job.consent_luks_uuid.empty()) {
-    return BadJob("consent.luks-uuid is missing: it names the disk that the job may change");
+  ASSIGN_OR_RETURN(job.secret_from, ReadSecretFrom(document));
+  ASSIGN_OR_RETURN(job.seal, ReadSeal(document));
+  if (job.seal && (document.contains("disk") || document.contains("consent"))) {
+    return BadJob("a job that seals names no disk");
   }
-  ASSIGN_OR_RETURN(const json secret, ObjectField(document, "secret"));
-  RETURN_IF_ERROR(CheckFields(secret, "secret.", {"from"}));
-  ASSIGN_OR_RETURN(const auto from, TextField(secret, "from"));
-  if (!from.empty() && from != "credential") {
-    return BadJob("secret.from is not \"credential\"");
+  if (job.seal && job.secret_from == "tpm")
+    return BadJob("what is sealed cannot come from the TPM");
+  if (!job.seal && job.consent_luks_uuid.empty()) {
+    return BadJob("consent.luks-uuid is missing: it names the disk that the job may change");
   }
   return job;
 }

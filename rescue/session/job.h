@@ -3,7 +3,14 @@
 //   {"version": 1, "strategy": "force-new-cluster",        or "restore"
 //    "disk": {"luks-uuid": "..."} or {"path": "/dev/vdb"},   optional: the only state disk
 //    "consent": {"luks-uuid": "..."},                        the disk that may be changed
-//    "secret": {"from": "credential"}}                       optional; the only source so far
+//    "secret": {"from": "credential"}}                       optional; or "tpm", or "prompt"
+//
+// Instead of a rescue, a job may seal the secret to the machine's TPM; then it names no disk:
+//
+//   {"version": 1, "seal": {"to": "nv"},                    or "esp", or "console"
+//    "secret": {"from": "credential"}}                       or "prompt"
+//
+// Besides in "seal": "disk-key" (a LUKS UUID: only that disk's key), "pcr7", "pin", "replace".
 //
 // Besides, as on the command line: "accept-cut-tail", "accept-loss", "mark-compacted",
 // "clear-alarms", "keep-ids" (true or false), "bump-revision" (a number), "peer-urls" (a list),
@@ -14,6 +21,7 @@
 // secret: that comes as its own credential.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,11 +30,25 @@
 
 namespace rescue::session {
 
+// What is sealed, and where the blob is kept.
+struct SealJob {
+  enum class To { kConsole, kNv, kEsp };
+  To to = To::kConsole;
+  std::string disk_key;      // LUKS UUID, lower case; empty: the master secret itself
+  bool secure_boot = false;  // bind PCR 7
+  bool pin = false;          // ask for one
+  bool replace = false;      // what is there already
+
+  bool operator==(const SealJob&) const = default;
+};
+
 struct Job {
   etcd::Wishes wishes;
   std::string disk;               // a selector as --disk takes it; empty: the only state disk
   std::string consent_luks_uuid;  // lower case
   std::string log_directory;      // as --wal-dir; empty: where the volume says
+  std::string secret_from;        // as --secret takes it; empty: the credential
+  std::optional<SealJob> seal;    // seal the secret; nothing is rescued
 
   bool operator==(const Job&) const = default;
 };
@@ -34,6 +56,8 @@ struct Job {
 // Errors: kUsage "bad-job" with the field's name.
 Result<Job> ParseJob(std::string_view text);
 
+// "nv", "esp" or "console"; kUsage "bad-job".
+Result<SealJob::To> ParseSealTo(std::string_view name);
 // "force-new-cluster" or "restore"; kUsage "unknown-strategy" names what there is.
 Result<etcd::Strategy> ParseStrategy(std::string_view name);
 // "log-end" or "known"; kUsage "unknown-commit".

@@ -64,6 +64,35 @@ TEST_CASE("WhatIsNotUnderstoodIsRefused") {
   }
 }
 
+TEST_CASE("AJobSaysWhereItsSecretComesFrom") {
+  const auto from = [](std::string_view word) {
+    return ParseJob(R"({"version":1,"consent":{"luks-uuid":"a"},"secret":{"from":")" +
+                    std::string(word) + R"("}})");
+  };
+  CHECK(from("tpm")->secret_from == "tpm");
+  CHECK(from("prompt")->secret_from == "prompt");
+  CHECK(ParseJob(kWhole)->secret_from == "credential");
+  CHECK_FALSE(from("-"));
+  CHECK_FALSE(from("/etc/shadow"));
+}
+
+TEST_CASE("AJobMaySealInsteadOfRescue") {
+  const auto job =
+      ParseJob(R"({"version":1,"seal":{"to":"nv","pcr7":true,"disk-key":"ABC","replace":true}})");
+  REQUIRE(job);
+  REQUIRE(job->seal);
+  CHECK(*job->seal == SealJob{SealJob::To::kNv, "abc", true, false, true});
+  CHECK_FALSE(ParseJob(kWhole)->seal);
+  for (const std::string_view bad :
+       {R"({"version":1,"seal":{}})", R"({"version":1,"seal":{"to":"paper"}})",
+        R"({"version":1,"seal":"nv"})", R"({"version":1,"seal":{"to":"nv","pin":"1234"}})",
+        R"({"version":1,"seal":{"to":"nv"},"consent":{"luks-uuid":"a"}})",
+        R"({"version":1,"seal":{"to":"nv"},"secret":{"from":"tpm"}})"}) {
+    INFO(bad);
+    CHECK_FALSE(ParseJob(bad));
+  }
+}
+
 TEST_CASE("JobsSurviveTruncationAndMutation") {
   int read = 0;
   const auto decode = [&](ByteView bytes) { read += ParseJob(AsText(bytes)).has_value() ? 1 : 0; };
