@@ -25,6 +25,7 @@ openssl
 python3
 python3-cryptography
 python3-pefile
+sbsigntool
 zstd
 PACKAGES
   # Debian 13 split these from systemd and systemd-boot.

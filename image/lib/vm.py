@@ -24,6 +24,7 @@ FIRMWARE_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 
 JOB_CREDENTIAL = "etcd-rescue.job"
 SECRET_CREDENTIAL = "etcd-rescue.master-secret"
+TPM_CREDENTIAL = "etcd-rescue.tpm-secret"
 
 # The last line of `etcd-rescue run`; serial lines end with CR LF.
 RESULT = re.compile(rb"^RESULT exit=(\d+) ([^\r\n]*)\r?\n", re.MULTILINE)
@@ -90,6 +91,10 @@ class Machine:
     memory: int = 2048
     direct: bool = False                             # kernel and initrd without firmware
     tpm: bool = False
+    tpm_state: str = ""                              # directory that outlives the machine; else a new TPM
+    smbios: list = field(default_factory=list)       # further OEM strings (type 11), in plain sight
+    boot_disk: str = ""                              # instead of image_dir's; writable then
+    stay: bool = False                               # after power-off memory stays, to be looked at
     graphical: bool = False
     image_dir: str = IMAGE_DIR
     log: str = ""                                    # raw console bytes
@@ -183,6 +188,24 @@ class Vm:
         match = RESULT.search(self.console)
         return (int(match[1]), match[2].decode(errors="replace").strip()) if match else None
 
+    def wait_shut_down(self, timeout):
+        """With Machine.stay: True when the machine has shut itself down in time; its memory is still there."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self.command("query-status")["status"] == "shutdown":
+                return True
+            self.read(1.0)
+        return False
+
+    def type(self, text):
+        """Bytes to the serial line."""
+        self._qemu.stdin.write(text)
+        self._qemu.stdin.flush()
+
+    def save_memory(self, path):
+        """All of the machine's memory, as it is now: pause the machine first (command "stop")."""
+        self.command("pmemsave", val=0, size=self.machine.memory << 20, filename=path)
+
     def is_running(self):
         """What QEMU says, not what the console looks like."""
         return self._qemu.poll() is None and self.command("query-status")["running"]
@@ -199,7 +222,7 @@ class Vm:
         """A QMP command's return value."""
         if self._monitor is None:
             connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(20)
+            connection.settimeout(300)  # writing all memory to a slow disk
             connection.connect(os.path.join(self._scratch, "monitor"))
             self._monitor = connection.makefile("rwb")
             json.loads(self._monitor.readline())  # greeting
@@ -226,14 +249,17 @@ class Vm:
         if self.machine.log:
             self._log = open(self.machine.log, "wb")
         arguments = self._platform() + self._boot_source() + self._disks() + self._credentials()
-        if self.machine.tpm:
+        if self.machine.tpm or self.machine.tpm_state:
             arguments += self._tpm()
+        if self.machine.stay:
+            arguments.append("-no-shutdown")
         self.started = time.monotonic()
-        self._qemu = self._spawn(["qemu-system-x86_64", *arguments], stdout=subprocess.PIPE)
+        self._qemu = self._spawn(["qemu-system-x86_64", *arguments], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE)
 
-    def _spawn(self, command, **options):
+    def _spawn(self, command, stdin=subprocess.DEVNULL, **options):
         try:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, **options)
+            child = subprocess.Popen(command, stdin=stdin, preexec_fn=die_with_parent, **options)
         except FileNotFoundError as error:
             raise MachineError(f"{command[0]} is not installed") from error
         self._children.append(child)
@@ -256,6 +282,8 @@ class Vm:
                     child.wait()
         if self._qemu and self._qemu.stdout:
             self._qemu.stdout.close()
+        if self._qemu and self._qemu.stdin:
+            self._qemu.stdin.close()
         if self._log:
             self._log.close()
         if self._scratch:
@@ -287,8 +315,13 @@ class Vm:
         shutil.copyfile(FIRMWARE_VARS, variables)
         return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE_CODE}",
                 "-drive", f"if=pflash,unit=1,format=raw,file={variables}",
-                "-drive", f"if=none,id=boot,format=raw,readonly=on,file={self._file('etcd-rescue.raw')}",
+                "-drive", self._boot_drive(),
                 "-device", "virtio-blk-pci,drive=boot,bootindex=0"]
+
+    def _boot_drive(self):
+        if self.machine.boot_disk:
+            return f"if=none,id=boot,format=raw,cache=writeback,file={self.machine.boot_disk}"
+        return f"if=none,id=boot,format=raw,readonly=on,file={self._file('etcd-rescue.raw')}"
 
     def _disks(self):
         arguments = []
@@ -299,7 +332,7 @@ class Vm:
         return arguments
 
     def _credentials(self):
-        arguments = []
+        arguments = [word for text in self.machine.smbios for word in ("-smbios", f"type=11,value={text}")]
         for number, (name, path) in enumerate(self.machine.credentials.items()):
             if self.machine.via == "fw_cfg":
                 arguments += ["-fw_cfg", f"name=opt/io.systemd.credentials/{name},file={path}"]
@@ -314,8 +347,8 @@ class Vm:
 
     def _tpm(self):
         control = os.path.join(self._scratch, "tpm")
-        state = os.path.join(self._scratch, "tpm-state")
-        os.mkdir(state)
+        state = self.machine.tpm_state or os.path.join(self._scratch, "tpm-state")
+        os.makedirs(state, exist_ok=True)
         self._spawn(["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}",
                      "--ctrl", f"type=unixio,path={control}"])
         deadline = time.monotonic() + 10
