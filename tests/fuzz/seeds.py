@@ -1,5 +1,6 @@
 """Seeds for the fuzz targets, taken from tests/fixtures: real files of etcd 3.4 to 3.7, cut to what matters."""
 
+import base64
 import glob
 import hashlib
 import json
@@ -114,6 +115,35 @@ def bolt():
     for path in sorted(glob.glob(os.path.join(FIXTURES, "bolt", "*.db.xz"))):
         with lzma.open(path) as packed:
             yield packed.read()
+
+
+def secret():
+    key, salt = bytes(range(32)), bytes(range(32, 64))
+    plain = [base64.b64encode(part).decode() for part in (key, salt)]
+    web = [base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (key, salt)]
+    yield json.dumps({"key": plain[0], "salt": plain[1]}, indent=2).encode()
+    yield ("kms://cluster-kms?key=%s&salt=%s" % tuple(web)).encode()
+    yield ("kms://cluster-kms?key=%s%%3D&salt=%s%%3D" % tuple(web)).encode()
+    yield key.hex().encode()
+    yield plain[0].encode() + b"\r\n"
+
+
+def tpm_blob():
+    """Of every kind, with and without what may be missing; the sealed object is not a TPM's."""
+    for kind, flags in ((1, 0), (1, 7), (2, 2), (3, 5)):
+        fields = bytes(32)  # PCR 12
+        fields += bytes([0x11]) * 32 if flags & 2 else b""
+        fields += bytes([0x22]) * 32 + b"\0\x0b" + bytes([0x33]) * 32
+        fields += b"\0\x0b" + bytes([0x44]) * 32 if flags & 4 else b""
+        for field in (b"78587c41-ed99-4337-8022-dc28be882f72", b"\0\4pub!", b"\0\4priv"):
+            fields += len(field).to_bytes(2, "big") + field
+        head = b"etcdSEAL\0\1" + (18 + len(fields) + 32).to_bytes(2, "big") + bytes([kind, flags]) + b"\0\0\x10\0"
+        blob = head + fields + hashlib.sha256(head + fields).digest()
+        yield blob
+        lines = [base64.b64encode(blob)[at:at + 64] for at in range(0, len(blob) * 4 // 3 + 4, 64)]
+        yield b"-----BEGIN ETCD-RESCUE TPM SECRET-----\n" + b"\n".join(lines) + b"\n-----END ETCD-RESCUE TPM SECRET-----\n"
+    entry = {"pcrs": [11], "pkfp": "ab" * 32, "pol": "cd" * 32, "sig": base64.b64encode(bytes(256)).decode()}
+    yield json.dumps({"sha256": [entry, dict(entry, pcrs=[7])]}).encode()
 
 
 def write(target, folder):
