@@ -15,8 +15,8 @@
 namespace rescue::secret {
 
 struct ImageKey {
-  // SHA-256 of the key as RSAPublicKey (PKCS #1) in DER, without what says that it is RSA; "pkfp" in
-  // signature files (systemd: src/shared/openssl-util.c, pubkey_fingerprint).
+  // SHA-256 of the key as RSAPublicKey (PKCS #1) in DER, without what says that it is RSA; "pkfp"
+  // in signature files (systemd: src/shared/openssl-util.c, pubkey_fingerprint).
   PolicyDigest fingerprint{};
   Bytes modulus;               // RSA, big-endian
   std::uint32_t exponent = 0;  // RSA

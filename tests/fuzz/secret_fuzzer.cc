@@ -22,8 +22,8 @@ void CheckNotQuoted(const Error& error, std::string_view input) {
     if (shown.find(piece) == std::string::npos) continue;
     // Then it must be a fixed text: the same error for an input without that piece.
     const auto other = ParseSecret(SecretBytes::CopyOf(AsBytes("!")));
-    PROMISE(!other && (other.error().message + "\n" + other.error().hint).find(piece) !=
-                          std::string::npos);
+    PROMISE(!other &&
+            (other.error().message + "\n" + other.error().hint).find(piece) != std::string::npos);
   }
 }
 
