@@ -2,29 +2,42 @@
 //
 // Promises: what ParseSecret accepts has parts of allowed sizes, and reads back the same from the
 // plainest form; what it refuses is not quoted in the error.
+#include <algorithm>
+#include <iterator>
+
 #include "rescue/secret/secret.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace rescue::secret {
 namespace {
 
-// Fixed words of messages are shorter than this; a longer common piece would be a quote.
-constexpr std::size_t kQuote = 24;
+// Every text that an error of ParseSecret may have after "read the secret: ", without its numbers.
+// An error that quoted its input would have another one.
+constexpr std::string_view kTexts[] = {
+    R"(it is empty)",
+    R"(there is no "key")",
+    R"(there is no "salt")",
+    R"("key" is not base)",
+    R"("salt" is not base)",
+    R"("key" has  bytes; a master secret's part has  to )",
+    R"("salt" has  bytes; a master secret's part has  to )",
+    R"(it looks like JSON, but is not one object with text values)",
+    R"(the JSON object has a field besides "key" and "salt")",
+    R"(the JSON object has a field twice)",
+    R"(the URI has a broken % sequence)",
+    R"(the URI has an unexpected or repeated parameter)",
+    R"(this URI is not of the cluster's own KMS; other key services cannot be asked)",
+    R"( characters in no known form)",
+};
 
-void CheckNotQuoted(const Error& error, std::string_view input) {
+void CheckNotQuoted(const Error& error) {
   PROMISE(error.kind == ErrorKind::kCannotUnlock && error.code == "bad-secret");
-  PROMISE(error.message.find('\n') == std::string::npos && error.message.size() < 200);
-  const std::string shown = error.message + "\n" + error.hint;
-  // What the input has in common with the message by copying the message proves nothing.
-  const std::string known = shown;
-  for (std::size_t at = 0; at + kQuote <= input.size(); ++at) {
-    const auto piece = input.substr(at, kQuote);
-    if (shown.find(piece) == std::string::npos) continue;
-    // Then it must be a fixed text: the same error for an input without that piece.
-    const auto other = ParseSecret(SecretBytes::CopyOf(AsBytes("!")));
-    PROMISE(!other &&
-            (other.error().message + "\n" + other.error().hint).find(piece) != std::string::npos);
-  }
+  std::string text = error.message;
+  std::erase_if(text, [](char c) { return c >= '0' && c <= '9'; });
+  constexpr std::string_view kBefore = "read the secret: ";
+  PROMISE(text.starts_with(kBefore));
+  text.erase(0, kBefore.size());
+  PROMISE(std::find(std::begin(kTexts), std::end(kTexts), text) != std::end(kTexts));
 }
 
 Secret Again(const std::string& text) {
@@ -53,7 +66,7 @@ void CheckDiskKey(const DiskKey& key) {
 
 void Check(ByteView input) {
   const auto secret = ParseSecret(SecretBytes::CopyOf(input));
-  if (!secret) return CheckNotQuoted(secret.error(), AsText(input));
+  if (!secret) return CheckNotQuoted(secret.error());
   if (const auto* master = std::get_if<MasterSecret>(&*secret)) return CheckMaster(*master);
   const auto* key = std::get_if<DiskKey>(&*secret);
   PROMISE(key != nullptr);
