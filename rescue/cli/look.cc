@@ -11,11 +11,11 @@
 #include "rescue/base/units.h"
 #include "rescue/cli/console.h"
 #include "rescue/cli/guard.h"
-#include "rescue/cli/look_text.h"
 #include "rescue/cli/options.h"
 #include "rescue/etcd/inspect.h"
 #include "rescue/etcd/look_json.h"
 #include "rescue/session/look.h"
+#include "rescue/session/look_text.h"
 #include "rescue/session/report.h"
 
 namespace rescue::cli {
@@ -169,7 +169,7 @@ struct Found {
   template <typename T>
   void Take(const T& value) {
     document = etcd::ToJson(value);
-    lines = ToText(value);
+    lines = session::ToText(value);
   }
 };
 
@@ -208,9 +208,9 @@ Status LookAtBackend(const LookOptions& options, const ReadableFile& file, Found
 
 void NoteLog(const etcd::Findings& findings, Found& found) {
   if (!findings.log || !findings.backend) return;
-  const LogOnly log{findings.tail.entries, findings.tail.may_write};
+  const session::LogOnly log{findings.tail.entries, findings.tail.may_write};
   found.document["log_only"] = {{"entries", log.entries}, {"may_write", log.may_write}};
-  for (auto& line : ToText(log)) found.lines.push_back(std::move(line));
+  for (auto& line : session::ToText(log)) found.lines.push_back(std::move(line));
 }
 
 Result<std::string> LookAtTarget(const LookOptions& options, const session::Target& target,

@@ -11,8 +11,8 @@
 
 #include "rescue/base/checksum.h"
 #include "rescue/base/unique_fd.h"
-#include "rescue/cli/look_text.h"
 #include "rescue/cli/run_program.h"
+#include "rescue/session/look_text.h"
 #include "tests/support/fixtures.h"
 
 namespace rescue::cli {
@@ -207,7 +207,7 @@ TEST_CASE("TablesFitAnEightyColumnTerminal") {
     comparison.survivors.push_back(survivor);
     comparison.ranking.push_back(i);
   }
-  for (const auto& line : ToText(comparison)) CHECK(line.size() <= 80);
+  for (const auto& line : session::ToText(comparison)) CHECK(line.size() <= 80);
   etcd::MembershipAudit audit;
   audit.places.resize(5);
   for (auto& place : audit.places) {
@@ -220,7 +220,7 @@ TEST_CASE("TablesFitAnEightyColumnTerminal") {
   row.roles.assign(5, etcd::MemberRole::kLearner);
   row.differs = row.survivor = true;
   audit.rows.push_back(row);
-  for (const auto& line : ToText(audit)) CHECK(line.size() <= 80);
+  for (const auto& line : session::ToText(audit)) CHECK(line.size() <= 80);
 }
 
 }  // namespace

@@ -48,9 +48,15 @@ Result<CheckedDisk> FindStage(const Context& context) {
 }
 
 Result<UnlockedDisk> UnlockKeys(const Context& context, CheckedDisk checked) {
-  ASSIGN_OR_RETURN(const auto secret, context.request.secret());
-  ASSIGN_OR_RETURN(const auto key, secret::KeyFor(secret, checked.header.uuid));
-  ASSIGN_OR_RETURN(auto unlocked, disk::UnlockKey(checked.header, key));
+  UnlockCache* const cache = context.request.unlocked;
+  std::optional<disk::Unlocked> known = cache ? cache->Find(checked.header) : std::nullopt;
+  if (!known) {
+    ASSIGN_OR_RETURN(const auto secret, context.request.secret());
+    ASSIGN_OR_RETURN(const auto key, secret::KeyFor(secret, checked.header.uuid));
+    ASSIGN_OR_RETURN(known, disk::UnlockKey(checked.header, key));
+    if (cache) cache->Keep(checked.header, *known);
+  }
+  disk::Unlocked unlocked = *std::move(known);
   context.outcome.disk->key_slot = unlocked.key_slot;
   return UnlockedDisk{std::move(checked.found), std::move(checked.header), std::move(unlocked)};
 }

@@ -17,6 +17,7 @@
 #include "rescue/etcd/plan.h"
 #include "rescue/secret/secret.h"
 #include "rescue/session/target.h"
+#include "rescue/session/unlock_cache.h"
 
 namespace rescue::session {
 
@@ -62,6 +63,9 @@ struct Request {
   std::optional<std::string> disk;
   // Asked only when a disk is to be unlocked.
   std::function<Result<secret::Secret>()> secret;
+  // Where volume keys are kept between runs of one face; not used when null. A disk whose key is in
+  // it is opened without asking for the secret.
+  UnlockCache* unlocked = nullptr;
   std::string journal_directory;  // empty: beside the data directory
   // etcd's --wal-dir: a path on this machine, for a disk one in its volume; empty: where member/wal
   // or the node's manifest says.
@@ -69,6 +73,9 @@ struct Request {
   // The disk that may be changed, by LUKS UUID; any other is refused. Empty: whatever was found.
   std::string consent_luks_uuid;
   etcd::Wishes wishes;
+  // The plan that the operator confirmed; kApply refuses ("plan-stale") to do any other. Empty:
+  // whatever the wishes lead to.
+  std::string confirmed_plan;
   // Plan what the advice recommends instead of wishes.strategy (kPlan only).
   bool recommend = false;
   bool check_backend = true;  // look at every page of the backend

@@ -68,8 +68,8 @@ class Lines {
  public:
   template <typename... Args>
   void Add(std::string_view label, fmt::format_string<Args...> format, Args&&... args) {
-    lines_.push_back(
-        fmt::format("{:<12} {}", label, fmt::format(format, std::forward<Args>(args)...)));
+    lines_.push_back(fmt::format("{:<{}} {}", label, kLabelWidth,
+                                 fmt::format(format, std::forward<Args>(args)...)));
   }
   void List(std::string_view label, const std::vector<std::string>& items) {
     for (const auto& item : items) Add(std::exchange(label, ""), "{}", item);
@@ -251,6 +251,37 @@ void DescribeResult(const Outcome& outcome, Lines& lines) {
   }
 }
 
+void DescribeFindings(const Outcome& outcome, Lines& lines) {
+  if (outcome.findings) {
+    DescribeMembers(*outcome.findings, lines);
+    DescribeBackend(*outcome.findings, lines);
+    DescribeLog(*outcome.findings, lines);
+    DescribeDiagnoses(*outcome.findings, lines);
+    lines.List("note", outcome.findings->notes);
+  }
+  if (!outcome.log_path.empty()) lines.Add("log", "in {}", outcome.log_path);
+  for (const auto& journal : outcome.journals) {
+    lines.Add("journal", "{} ({}) in {}", journal.name, Name(journal.state), outcome.journal_path);
+  }
+}
+
+void Describe(const Outcome& outcome, Section section, Lines& lines) {
+  switch (section) {
+    case Section::kDisk:
+      return DescribeDisk(outcome, lines);
+    case Section::kNode:
+      return DescribeNode(outcome, lines);
+    case Section::kFindings:
+      return DescribeFindings(outcome, lines);
+    case Section::kAdvice:
+      return DescribeAdvice(outcome, lines);
+    case Section::kPlan:
+      return DescribePlan(outcome, lines);
+    case Section::kResult:
+      return DescribeResult(outcome, lines);
+  }
+}
+
 // "0001.journal" -> "0001.report".
 std::string ReportStem(const std::string& journal_name) {
   return journal_name.substr(0, journal_name.find('.')) + ".report";
@@ -348,24 +379,18 @@ json ToJson(const Command& command, const Outcome& outcome, const Status& status
   return document;
 }
 
+std::vector<std::string> ToText(const Outcome& outcome, Section section) {
+  Lines lines;
+  Describe(outcome, section, lines);
+  return lines.Take();
+}
+
 std::vector<std::string> ToText(const Outcome& outcome) {
   Lines lines;
-  DescribeDisk(outcome, lines);
-  DescribeNode(outcome, lines);
-  if (outcome.findings) {
-    DescribeMembers(*outcome.findings, lines);
-    DescribeBackend(*outcome.findings, lines);
-    DescribeLog(*outcome.findings, lines);
-    DescribeDiagnoses(*outcome.findings, lines);
-    lines.List("note", outcome.findings->notes);
+  for (const Section section : {Section::kDisk, Section::kNode, Section::kFindings,
+                                Section::kAdvice, Section::kPlan, Section::kResult}) {
+    Describe(outcome, section, lines);
   }
-  if (!outcome.log_path.empty()) lines.Add("log", "in {}", outcome.log_path);
-  for (const auto& journal : outcome.journals) {
-    lines.Add("journal", "{} ({}) in {}", journal.name, Name(journal.state), outcome.journal_path);
-  }
-  DescribeAdvice(outcome, lines);
-  DescribePlan(outcome, lines);
-  DescribeResult(outcome, lines);
   return lines.Take();
 }
 
@@ -386,6 +411,30 @@ void WriteReport(const Request& request, Outcome& outcome, const Target& target)
   if (!written) {
     outcome.plan->warnings.push_back("the report could not be kept: " + written.error().message);
   }
+}
+
+Status SaveReportIn(RealFileSystem& files, const std::string& path, const std::string& text,
+                    const std::string& json) {
+  const std::pair<std::string, const std::string&> parts[] = {{path + ".txt", text},
+                                                              {path + ".json", json}};
+  for (const auto& [file, content] : parts) {
+    ASSIGN_OR_RETURN(const bool is_there, Exists(files, file));
+    if (is_there) RETURN_IF_ERROR(files.Remove(file));
+    RETURN_IF_ERROR(WriteNew(files, file, content));
+  }
+  return files.SyncDirectory(ParentPath(path));
+}
+
+Status SaveReport(const std::string& path, const std::string& text, const std::string& json) {
+  std::string folder = ParentPath(path);
+  if (folder.empty()) folder = path.starts_with('/') ? "/" : ".";
+  const std::string name = path.substr(path.rfind('/') + 1);
+  if (name.empty()) {
+    return Fail(ErrorKind::kUsage, "bad-path", "save the report: the path names no file",
+                "write a path without ending; .txt and .json are added");
+  }
+  ASSIGN_OR_RETURN(const auto files, RealFileSystem::OpenRoot(folder));
+  return SaveReportIn(*files, name, text, json);
 }
 
 void RemoveReport(const Target& target, const std::string& journal_name) {

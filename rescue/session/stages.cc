@@ -115,6 +115,12 @@ Result<etcd::Plan> PlanStage(const Context& context, const Target& target,
     return Fail(stage.Failed(WithAdvice(context, std::move(made).error())));
   }
   auto plan = *std::move(made);
+  const std::string& confirmed = context.request.confirmed_plan;
+  if (!confirmed.empty() && plan.fingerprint != confirmed) {
+    return Fail(stage.Failed({ErrorKind::kRefused, "plan-stale",
+                              "plan: the data gives another plan now than the one confirmed",
+                              "something changed the data meanwhile; look at the new plan"}));
+  }
   context.outcome.plan = plan;
   stage.Succeed(PlanText(plan));
   return plan;

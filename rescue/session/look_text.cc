@@ -1,4 +1,4 @@
-#include "rescue/cli/look_text.h"
+#include "rescue/session/look_text.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 
 #include "rescue/base/units.h"
 
-namespace rescue::cli {
+namespace rescue::session {
 namespace {
 
 using TextLines = std::vector<std::string>;
@@ -246,4 +246,4 @@ TextLines ToText(const etcd::Comparison& comparison) {
   return lines;
 }
 
-}  // namespace rescue::cli
+}  // namespace rescue::session

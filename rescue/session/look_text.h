@@ -12,7 +12,7 @@
 #include "rescue/etcd/membership.h"
 #include "rescue/etcd/snapshot_status.h"
 
-namespace rescue::cli {
+namespace rescue::session {
 
 // What the log holds beyond the backend; nothing when that is not known (a file).
 struct LogOnly {
@@ -27,4 +27,4 @@ std::vector<std::string> ToText(const etcd::KeyListing& range);
 std::vector<std::string> ToText(const etcd::MembershipAudit& audit);
 std::vector<std::string> ToText(const etcd::Comparison& comparison);
 
-}  // namespace rescue::cli
+}  // namespace rescue::session

@@ -1,0 +1,22 @@
+// Wishes as people type them: checked before a plan is made, so that a face can say what is wrong
+// with a field while it is being filled in.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rescue/base/result.h"
+
+namespace rescue::session {
+
+// Peer URLs separated by commas or blanks; none for an empty text. Errors: kUsage "bad-peer-url",
+// also for a URL that only reaches the machine itself: the next members could not join there.
+Result<std::vector<std::string>> ParsePeerUrls(std::string_view text);
+std::string JoinPeerUrls(const std::vector<std::string>& urls);
+
+// By how much the newest revision is raised: a whole number, 0 or nothing for not at all. Error:
+// kUsage "bad-bump".
+Result<std::uint64_t> ParseBump(std::string_view text);
+
+}  // namespace rescue::session
