@@ -213,6 +213,17 @@ int RunDeriveKey(const KeyOptions& options) {
   return ExitCode(status);
 }
 
+int RunWizard(const WizardWords& words) {
+  GuardSecrets();
+  tui::WizardOptions options = words.options;
+  if (words.face != "auto") {
+    options.face =
+        words.face == "line" ? tui::WizardOptions::Face::kLines : tui::WizardOptions::Face::kScreen;
+  }
+  tui::CompleteFromSurroundings(options);
+  return tui::RunWizard(options, tui::MakeSessionEngine());
+}
+
 int Dispatch(const Options& options) {
   switch (options.verb) {
     case Verb::kInspect:
@@ -235,6 +246,8 @@ int Dispatch(const Options& options) {
       return RunSeal(options.seal);
     case Verb::kLook:
       return RunLook(options.look);
+    case Verb::kWizard:
+      return RunWizard(options.wizard);
   }
   return static_cast<int>(ErrorKind::kUsage);
 }

@@ -76,6 +76,45 @@ CLI::App* AddVerb(CLI::App& app, Options& options, Verb verb, const char* name,
   return command;
 }
 
+constexpr const char* kWizardExamples = R"(
+Examples:
+  etcd-rescue wizard
+  etcd-rescue wizard --data-dir /var/lib/etcd
+  etcd-rescue wizard --ui line --disk /dev/vdb --secret master-secret.json)";
+
+void DeclareWizard(CLI::App& app, Options& options) {
+  tui::WizardOptions& wizard = options.wizard.options;
+  auto* command = AddVerb(app, options, Verb::kWizard, "wizard",
+                          "the whole way, screen by screen or question by question");
+  auto* directory = command
+                        ->add_option("--data-dir", wizard.setup.data_directories,
+                                     "etcd's data directory; may be repeated for several survivors")
+                        ->allow_extra_args(false);
+  command
+      ->add_option("--disk", wizard.setup.disks,
+                   "only this disk or image file; may be repeated; default: whatever is found")
+      ->excludes(directory)
+      ->allow_extra_args(false);
+  command->add_option("--secret", wizard.setup.secret_file,
+                      "file with the secret, offered beside typing it");
+  command->add_option("--journal", wizard.setup.journal_directory,
+                      "where the undo journal lies; default: beside the data directory");
+  command
+      ->add_option("--ui", options.wizard.face,
+                   "screen, line (numbered questions, one at a time), or auto: line on terminals "
+                   "that can do no more")
+      ->check(CLI::IsMember({"auto", "screen", "line"}));
+  command->add_flag("--mono", wizard.mono, "no colours; so does NO_COLOR in the environment");
+  command
+      ->add_option("--console", wizard.consoles,
+                   "use this terminal; may be repeated: the first key takes the wizard, the others "
+                   "watch")
+      ->allow_extra_args(false);
+  command->add_flag("--appliance", wizard.setup.appliance,
+                    "the machine is there for this only: offers power-off and reboot");
+  command->footer(kWizardExamples);
+}
+
 }  // namespace
 
 void Declare(CLI::App& app, Options& options) {
@@ -113,6 +152,7 @@ void Declare(CLI::App& app, Options& options) {
   run->add_option("--secret", options.job.secret, "as elsewhere; default: what the job says");
   run->add_option("--console", options.job.consoles,
                   "also write the progress to this terminal; may be repeated");
+  DeclareWizard(app, options);
   auto* key = AddVerb(app, options, Verb::kDeriveKey, "derive-key",
                       "print a disk's key, derived from the master secret, in hexadecimal");
   key->add_option("--luks-uuid", options.key.luks_uuid, "the disk's LUKS UUID")->required();

@@ -9,6 +9,7 @@
 #include "rescue/cli/seal.h"
 #include "rescue/cli/supply_options.h"
 #include "rescue/session/pipeline.h"
+#include "tui/wizard.h"
 
 namespace rescue::cli {
 
@@ -40,8 +41,25 @@ struct KeyOptions {
   bool force = false;
 };
 
+struct WizardWords {
+  tui::WizardOptions options;
+  std::string face = "auto";
+};
+
 // Which word of the command line was given.
-enum class Verb { kInspect, kPlan, kApply, kVerify, kUndo, kDisks, kRun, kDeriveKey, kSeal, kLook };
+enum class Verb {
+  kInspect,
+  kPlan,
+  kApply,
+  kVerify,
+  kUndo,
+  kDisks,
+  kRun,
+  kDeriveKey,
+  kSeal,
+  kLook,
+  kWizard
+};
 
 struct Options {
   Verb verb = Verb::kInspect;
@@ -50,6 +68,7 @@ struct Options {
   KeyOptions key;
   SealOptions seal;
   LookOptions look;
+  WizardWords wizard;
 };
 
 // Declares every command on `app`; after a successful parse, `options` holds what was said.
