@@ -54,6 +54,12 @@ packages_disk() {
   printf '%s\n' busybox-static cryptsetup-bin dmsetup e2fsprogs kmod mount python3 user-mode-linux xz-utils
 }
 
+# The wizard in terminals, also inside User-Mode Linux.
+packages_terminal() {
+  packages_disk
+  printf '%s\n' ncurses-base ncurses-term tmux
+}
+
 # The image in a virtual machine, with a disk that was made as for the disk tier. What image/build and
 # image/boot need, they install themselves.
 packages_boot() { packages_disk; }
