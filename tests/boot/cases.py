@@ -126,21 +126,6 @@ def a_misspelt_job_is_refused(bench):
     return reason
 
 
-def without_a_job_it_says_what_to_do(bench):
-    image, _, uuid = bench.state_disk()
-    before = digest(image)
-    with vm.Vm(bench.machine(disks=[image], direct=True)) as running:
-        running.wait_for(rb"etcd-rescue\.job", BOOT_PATIENCE)
-        running.wait_for(uuid.encode(), BOOT_PATIENCE)
-        expect(not running.wait_off(STAYS_UP_SECONDS), "the machine went off")
-        on_screen(running, uuid)
-        expect(running.result() is None, "a job ran")
-        for word in (b"login:", b"Press Enter", b"$ ", b"# "):
-            expect(word not in running.console, f"the console offers {word.decode()!r}")
-    expect(digest(image) == before, "the disk was changed")
-    return "text and disks on both consoles, nothing else"
-
-
 def a_second_run_has_nothing_to_do(bench):
     image, secret, uuid = bench.state_disk()
     credentials = {vm.JOB_CREDENTIAL: bench.job(consent={"luks-uuid": uuid}, disk={"luks-uuid": uuid}),
@@ -174,6 +159,5 @@ ALL = {
     "second-run-has-nothing-to-do": a_second_run_has_nothing_to_do,
     "consent-for-another-disk": consent_for_another_disk_is_refused,
     "wrong-secret-stays-on-screen": a_wrong_secret_stays_on_the_screen,
-    "without-a-job": without_a_job_it_says_what_to_do,
     "misspelt-job": a_misspelt_job_is_refused,
 }
