@@ -34,6 +34,7 @@ struct SecretFrom {
   SecretBytes typed;  // used when `file` is empty
   std::string file;
   std::optional<disk::FoundDisk> disk;
+  bool tpm = false;  // sealed to the machine's TPM; nothing else counts then
 };
 
 // Which disks are there?

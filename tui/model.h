@@ -42,6 +42,7 @@ struct Setup {
   std::vector<std::string> data_directories;
   std::vector<std::string> disks;  // these only; none: whatever is found
   std::string secret_file;
+  bool tpm = false;        // the machine has one
   std::string credential;  // path of the credential with the secret; empty without one
   std::string journal_directory;
   std::string report_path;  // where a report is saved unless the operator says otherwise

@@ -246,7 +246,7 @@ TEST_CASE("ASecretCanLieOnAnotherDiskOfAnAppliance") {
   disk::FoundDisk stick;
   stick.path = "/dev/vdd1";
   stick.content = "vfat";
-  story.model.disks.push_back(stick);
+  story.model.disks = {stick};
   story.Press("down");
   story.Press("enter");
   story.Press("ctrl-u");

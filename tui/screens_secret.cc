@@ -6,7 +6,7 @@ namespace {
 
 // What can be chosen, in its order.
 struct Source {
-  enum class Kind { kFile, kCredential, kTyped, kOtherDisk };
+  enum class Kind { kFile, kTpm, kCredential, kTyped, kOtherDisk };
   Kind kind = Kind::kTyped;
   std::optional<disk::FoundDisk> disk;
 };
@@ -15,6 +15,7 @@ std::vector<Source> Sources(const Model& model) {
   std::vector<Source> sources;
   if (!model.setup.secret_file.empty()) sources.push_back({Source::Kind::kFile, {}});
   if (!model.setup.credential.empty()) sources.push_back({Source::Kind::kCredential, {}});
+  if (model.setup.tpm) sources.push_back({Source::Kind::kTpm, {}});
   sources.push_back({Source::Kind::kTyped, {}});
   for (const auto& disk : OtherDisks(model)) sources.push_back({Source::Kind::kOtherDisk, disk});
   return sources;
@@ -27,6 +28,9 @@ Choice Describe(const Model& model, const Source& source) {
   switch (source.kind) {
     case Source::Kind::kFile:
       return choice("the file " + model.setup.secret_file, "named when the wizard was started");
+    case Source::Kind::kTpm:
+      return choice("the TPM of this machine",
+                    "found: it gives away what was sealed to it, when this image was booted");
     case Source::Kind::kCredential:
       return choice("the credential etcd-rescue.master-secret", "found: it came with this machine");
     case Source::Kind::kOtherDisk:
@@ -105,7 +109,7 @@ Effects Unlock(Model& model, SecretFrom from) {
 }
 
 Effects ReadFromDisk(Model& model) {
-  return Unlock(model, {SecretBytes(), model.secret_path, model.secret_disk});
+  return Unlock(model, {SecretBytes(), model.secret_path, model.secret_disk, false});
 }
 
 Effects ChooseSource(Model& model, std::size_t choice) {
@@ -122,12 +126,14 @@ Effects ChooseSource(Model& model, std::size_t choice) {
       model.secret_disk = source.disk;
       model.spots[Screen::kSecret].focus = 0;
       return {};
+    case Source::Kind::kTpm:
+      return Unlock(model, {SecretBytes(), "", std::nullopt, true});
     case Source::Kind::kFile:
-      return Unlock(model, {SecretBytes(), model.setup.secret_file, std::nullopt});
+      return Unlock(model, {SecretBytes(), model.setup.secret_file, std::nullopt, false});
     case Source::Kind::kCredential:
       break;
   }
-  return Unlock(model, {SecretBytes(), model.setup.credential, std::nullopt});
+  return Unlock(model, {SecretBytes(), model.setup.credential, std::nullopt, false});
 }
 
 Effects FillPath(Model& model, std::size_t, std::string_view value) {
@@ -142,7 +148,7 @@ Effects ContinueFromSecret(Model& model) {
   SecretBytes typed = std::move(model.secret);
   typed.Shrink(model.secret_size);
   WipeSecret(model);
-  return Unlock(model, {std::move(typed), "", std::nullopt});
+  return Unlock(model, {std::move(typed), "", std::nullopt, false});
 }
 
 Effects BackFromSecret(Model& model) {

@@ -9,6 +9,7 @@
 
 #include "rescue/base/unique_fd.h"
 #include "rescue/secret/source.h"
+#include "rescue/secret/supply.h"
 #include "rescue/session/report.h"
 #include "tui/engine.h"
 
@@ -63,6 +64,12 @@ class Poster final : public session::Observer {
 };
 
 Result<secret::Secret> ReadSecret(const SecretFrom& from) {
+  if (from.tpm) {
+    // Its PIN, when it has one, would be asked for on a terminal that is in use: the error says so.
+    secret::Surroundings around = secret::OwnSurroundings();
+    around.terminals.clear();
+    return secret::Obtain({secret::Supply::kTpm, ""}, around);
+  }
   if (from.disk) {
     ASSIGN_OR_RETURN(auto text, session::ReadSecretOn(*from.disk, from.file));
     return secret::ParseSecret(std::move(text));

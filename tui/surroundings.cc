@@ -46,6 +46,7 @@ void CompleteFromSurroundings(WizardOptions& options) {
     if (face == "line") options.face = WizardOptions::Face::kLines;
     if (face == "screen") options.face = WizardOptions::Face::kScreen;
   }
+  if (options.setup.appliance) options.setup.tpm = ::access("/dev/tpmrm0", R_OK | W_OK) == 0;
   if (options.setup.appliance) options.setup.report_path = "etcd-rescue-report";
   if (options.setup.report_path.empty()) {
     const char* home = std::getenv("HOME");
