@@ -224,6 +224,7 @@ tl::unexpected<Error> NoAnswer(std::string_view why, std::string code = "no-secr
 // Waits for one of the terminals; the index of the first that has something, or nothing in time.
 std::optional<std::size_t> WaitForInput(const std::vector<UniqueFd>& terminals, int timeout) {
   std::vector<pollfd> events;
+  events.reserve(terminals.size());
   for (const auto& fd : terminals) events.push_back({fd.get(), POLLIN, 0});
   while (true) {
     const int ready = ::poll(events.data(), events.size(), timeout);
@@ -244,6 +245,7 @@ Result<SecretBytes> AskOnTerminals(const std::vector<std::string>& devices,
   const Silence silence(terminals);
   for (const auto& fd : terminals) Say(fd.get(), question);
   std::vector<Answer> answers;
+  answers.reserve(terminals.size());
   for (std::size_t i = 0; i < terminals.size(); ++i) answers.emplace_back(form);
   std::optional<std::size_t> maybe;  // complete, unless more follows at once
   while (true) {
