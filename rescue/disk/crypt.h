@@ -45,6 +45,10 @@ class CheckedHeader {
 // The integrity mapping that libcryptsetup puts below `name`.
 inline std::string IntegrityName(const std::string& name) { return name + "_dif"; }
 
+// Takes the volume's keys out of this thread's kernel keyring, where libcryptsetup leaves them, and
+// looks whether that worked. Errors: kOther "not-sealed".
+Status DropKernelKeys(const std::string& luks_uuid);
+
 // UnlockKey with this much memory available (bytes), for tests.
 Result<Unlocked> UnlockKeyWithin(const Header& header, const secret::DiskKey& key,
                                  std::uint64_t available);

@@ -4,12 +4,14 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "rescue/base/units.h"
+#include "rescue/disk/luks2.h"
 #include "tests/support/fixtures.h"
 
 namespace rescue::disk {
@@ -65,7 +67,7 @@ struct SmallDisk {
   Header ReadAndCheck() const {
     auto header = ReadHeader(path);
     REQUIRE(header);
-    const Status status = CheckHeader(*header, 20 * kMiB);
+    const auto status = CheckHeader(*header, 20 * kMiB);
     if (!status) FAIL(status.error().message);
     return *std::move(header);
   }
@@ -74,7 +76,7 @@ struct SmallDisk {
 TEST_CASE("UnlocksWithTheKeyOfAnySlot") {
   const SmallDisk disk;
   const Header header = disk.ReadAndCheck();
-  CHECK_FALSE(header.boot_safe);  // no token
+  CHECK_FALSE(IsInitialized(header));  // no token
   const auto first = UnlockKeyWithin(header, Key(kFirstKey), kPlenty);
   REQUIRE(first);
   CHECK(first->key_slot == 0);
@@ -96,6 +98,82 @@ TEST_CASE("AWrongSecretNamesTheDiskAndTheSlotsTried") {
   CHECK(result.error().code == "wrong-secret");
   CHECK_THAT(result.error().message,
              ContainsSubstring(header.uuid) && ContainsSubstring("2 tried"));
+}
+
+TEST_CASE("ADiskThatWasNeverInitialisedIsToldApartFromAWrongSecret") {
+  const SmallDisk disk;
+  Header header = disk.ReadAndCheck();
+  header.tokens = {Token{0, std::string(kStateTokenType), {}, false}};
+  const auto result = UnlockKeyWithin(header, Key("not this one"), kPlenty);
+  REQUIRE_FALSE(result);
+  CHECK(result.error().kind == ErrorKind::kCannotUnlock);
+  CHECK(result.error().code == "disk-not-initialised");
+  CHECK_THAT(result.error().message, ContainsSubstring("never initialised"));
+  // A disk that was marked for reset has its derived key still.
+  CHECK(UnlockKeyWithin(header, Key(kFirstKey), kPlenty));
+  header.tokens[0].initialized = true;
+  CHECK(UnlockKeyWithin(header, Key("not this one"), kPlenty).error().code == "wrong-secret");
+}
+
+TEST_CASE("AKeySlotThatNeedsTooMuchMemoryDoesNotKeepTheOthersFromBeingTried") {
+  const SmallDisk disk;
+  Header header = disk.ReadAndCheck();
+  header.key_slots[0].derivation.memory_kib = kMiB;  // 1 GiB
+  const auto result = UnlockKeyWithin(header, Key(kSecondKey), 512 * kMiB);
+  REQUIRE(result);
+  CHECK(result->key_slot == 1);
+  CHECK(result->tried == 1);
+}
+
+TEST_CASE("WithoutATokenTheTpmIsNotAsked") {
+  const SmallDisk disk;
+  const auto result = UnlockWithToken(disk.ReadAndCheck(), nullptr);
+  REQUIRE_FALSE(result);
+  CHECK(result.error().kind == ErrorKind::kCannotUnlock);
+  CHECK(result.error().code == "no-token");
+}
+
+// Stands in for systemd's plugin: a token whose JSON names a secret gives it, the others fail.
+int OpenTestToken(crypt_device* device, int token, char** buffer, size_t* size, void* /*unused*/) {
+  const char* json = nullptr;
+  if (crypt_token_json_get(device, token, &json) < 0) return -EINVAL;
+  if (std::strstr(json, "\"gives\"") == nullptr) return -EPERM;
+  *size = kSecondKey.size();
+  *buffer = static_cast<char*>(std::malloc(*size));
+  std::memcpy(*buffer, kSecondKey.data(), *size);
+  return 0;
+}
+void FreeTestToken(void* buffer, size_t /*size*/) { std::free(buffer); }
+
+TEST_CASE("EveryTokenIsTriedUntilOneOpensTheDisk") {
+  static const crypt_token_handler kHandler = {"systemd-tpm2", OpenTestToken, FreeTestToken,
+                                               nullptr, nullptr};
+  REQUIRE(crypt_token_register(&kHandler) == 0);
+  const SmallDisk disk;
+  const auto with_tokens = [&](const char* last) {
+    crypt_device* raw = nullptr;
+    REQUIRE(crypt_init(&raw, disk.path.c_str()) == 0);
+    const std::unique_ptr<crypt_device, void (*)(crypt_device*)> device(raw, crypt_free);
+    (void)crypt_metadata_locking(raw, 0);
+    REQUIRE(crypt_load(raw, CRYPT_LUKS2, nullptr) == 0);
+    REQUIRE(crypt_token_json_set(raw, 0, R"({"type":"systemd-tpm2","keyslots":["0"]})") == 0);
+    REQUIRE(crypt_token_json_set(raw, 3, last) == 3);
+    auto header = ReadHeader(disk.path);
+    REQUIRE(header);
+    REQUIRE(CheckHeader(*header, 20 * kMiB, {Profile::kLuks2, {}}));
+    return *std::move(header);
+  };
+  const auto opened = UnlockWithToken(
+      with_tokens(R"({"type":"systemd-tpm2","keyslots":["1"],"gives":"it"})"), nullptr);
+  if (!opened) FAIL(opened.error().message);
+  CHECK(opened->token == 3);
+  CHECK(opened->key_slot == 1);
+  CHECK(AsText(opened->volume_key.Reveal()) == disk.volume_key);
+  const auto failed =
+      UnlockWithToken(with_tokens(R"({"type":"systemd-tpm2","keyslots":["1"]})"), nullptr);
+  REQUIRE_FALSE(failed);
+  CHECK(failed.error().kind == ErrorKind::kCannotUnlock);
+  CHECK(failed.error().code == "token-failed");
 }
 
 TEST_CASE("SaysHowMuchMemoryAKeySlotNeeds") {

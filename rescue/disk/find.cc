@@ -1,6 +1,5 @@
 #include "rescue/disk/find.h"
 
-#include <blkid/blkid.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -25,7 +24,6 @@ namespace {
 // the disk below.
 constexpr std::array<std::string_view, 7> kPassedOver = {"loop", "dm-", "ram",     "zram",
                                                          "sr",   "fd",  "mtdblock"};
-constexpr std::uint64_t kMetadataReach = 2 * kMetadataSizes.back();
 
 bool IsPassedOver(const std::string& name) {
   return std::any_of(kPassedOver.begin(), kPassedOver.end(), [&](std::string_view prefix) {
@@ -34,12 +32,19 @@ bool IsPassedOver(const std::string& name) {
   });
 }
 
+// Drives pad their names with spaces, on either side.
+std::string Trimmed(const std::string& text) {
+  const std::size_t begin = text.find_first_not_of(std::string_view(" \t\0", 3));
+  if (begin == std::string::npos) return {};
+  const std::size_t end = text.find_last_not_of(std::string_view(" \t\0", 3));
+  return Printable(text.substr(begin, end + 1 - begin), 64);
+}
+
 std::string Attribute(const fs::path& path) {
   std::ifstream file(path);
   std::string line;
   std::getline(file, line);
-  const std::size_t end = line.find_last_not_of(" \t");
-  return Printable(line.substr(0, end == std::string::npos ? 0 : end + 1), 64);
+  return Trimmed(line);
 }
 
 bool HasPartitions(const fs::path& device) {
@@ -50,79 +55,13 @@ bool HasPartitions(const fs::path& device) {
   return false;
 }
 
-// libblkid's word for what is there: a file system, a volume manager's member, a partition table.
-std::string ContentWord(int fd) {
-  const std::unique_ptr<blkid_struct_probe, void (*)(blkid_probe)> probe(blkid_new_probe(),
-                                                                         blkid_free_probe);
-  if (!probe || blkid_probe_set_device(probe.get(), fd, 0, 0) != 0) return {};
-  (void)blkid_probe_enable_superblocks(probe.get(), 1);
-  (void)blkid_probe_set_superblocks_flags(probe.get(), BLKID_SUBLKS_TYPE);
-  (void)blkid_probe_enable_partitions(probe.get(), 1);
-  if (blkid_do_safeprobe(probe.get()) != 0) return {};
-  const char* word = nullptr;
-  for (const char* name : {"TYPE", "PTTYPE"}) {
-    if (blkid_probe_lookup_value(probe.get(), name, &word, nullptr) == 0)
-      return Printable(word, 40);
-  }
-  return {};
-}
-
-Result<Bytes> FirstBytes(int fd, std::uint64_t size) {
-  Bytes bytes(std::min(size, kMetadataReach));
-  std::size_t have = 0;
-  while (have < bytes.size()) {
-    const ssize_t got =
-        ::pread(fd, bytes.data() + have, bytes.size() - have, static_cast<off_t>(have));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return FailErrno("read", "the first bytes", errno);
-    if (got == 0) break;
-    have += static_cast<std::size_t>(got);
-  }
-  bytes.resize(have);
-  return bytes;
-}
-
-bool HasStateToken(const Header& header) {
-  return std::any_of(header.tokens.begin(), header.tokens.end(),
-                     [](const Token& token) { return token.type == kStateTokenType; });
-}
-
-// What the bytes say; `why` is left for Judge where it depends on more.
-void LookInside(int fd, FoundDisk& disk) {
-  const auto bytes = FirstBytes(fd, disk.size);
-  if (!bytes) {
-    disk.why = "it cannot be read: " + bytes.error().message;
-    return;
-  }
-  const auto header = ParseMetadata(*bytes);
-  if (header) {
-    disk.content = "LUKS2";
-    disk.luks_uuid = header->uuid;
-    disk.label = header->label;
-    disk.has_state_token = HasStateToken(*header);
-    return;
-  }
-  const std::string& code = header.error().code;
-  if (code == "luks1") {
-    disk.content = "LUKS1";
-    disk.why = "LUKS1: Constellation's state disks are LUKS2";
-  } else if (code == "not-luks") {
-    disk.content = ContentWord(fd);
-    disk.why = disk.content.empty() ? "no LUKS2 header, nothing known on it"
-                                    : "no LUKS2 header: " + disk.content;
-  } else {
-    // A broken header is not chosen by itself, but it is named, and --disk says what is wrong.
-    disk.content = "LUKS2";
-    disk.why = "LUKS2 header not usable: " + header.error().message;
-  }
-}
-
 void Judge(const DiskState& state, FoundDisk& disk) {
   if (!state.in_use.empty()) {
     disk.why = state.in_use;
     return;
   }
-  if (!disk.why.empty()) return;
+  disk.why = disk.inside.why;
+  if (!disk.inside.header) return;
   disk.is_candidate = true;
   disk.why = disk.has_state_token ? "LUKS2 with Constellation's state disk token"
                                   : "LUKS2 without Constellation's token";
@@ -137,21 +76,45 @@ Result<FoundDisk> ExaminePath(const std::string& path, const SystemPaths& system
   disk.is_image_file = state.is_image_file;
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return FailErrno("open", path, errno);
-  LookInside(fd.get(), disk);
+  disk.inside = LookInside(fd.get(), disk.size);
+  disk.content = disk.inside.word;
+  if (disk.inside.kind == ContentKind::kLuks2) disk.luks_uuid = disk.inside.uuid;
+  disk.label = disk.inside.label;
+  disk.has_state_token = disk.inside.header && HasStateToken(*disk.inside.header);
   Judge(state, disk);
   return disk;
 }
 
+// SCSI's "unit serial number" page: 4 bytes of head, the last two of them the length
+// (SPC-4, 7.8.14).
+std::string SerialPage(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::array<char, 4> head{};
+  if (!file.read(head.data(), head.size())) return {};
+  const std::size_t size = std::min<std::size_t>(static_cast<unsigned char>(head[3]), 64);
+  std::string text(size, ' ');
+  file.read(text.data(), static_cast<std::streamsize>(size));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  return Trimmed(text);
+}
+
+// virtio: serial; NVMe: device/serial, wwid; SCSI (Hyper-V's and Xen's too): the page, device/wwid.
 void NameDrive(const fs::path& sys, FoundDisk& disk) {
   // A partition's drive is the folder above it.
   std::error_code error;
   const fs::path whole =
       fs::exists(sys / "partition", error) ? fs::canonical(sys, error).parent_path() : sys;
   disk.model = Attribute(whole / "device/model");
-  for (const char* place : {"serial", "device/serial", "device/wwid"}) {
-    disk.serial = Attribute(whole / place);
-    if (!disk.serial.empty()) return;
-  }
+  const auto add = [&](std::string name) {
+    if (name.empty()) return;
+    if (disk.serial.empty()) disk.serial = name;
+    disk.names.push_back(std::move(name));
+  };
+  add(Attribute(whole / "serial"));
+  add(Attribute(whole / "device/serial"));
+  add(SerialPage(whole / "device/vpd_pg80"));
+  add(Attribute(whole / "wwid"));
+  add(Attribute(whole / "device/wwid"));
 }
 
 std::string LowerCase(std::string text) {
@@ -173,6 +136,35 @@ tl::unexpected<Error> Several(const std::vector<FoundDisk>& disks) {
       "name the right one with --disk DEVICE or --disk UUID=<LUKS UUID>");
 }
 
+enum class By { kUuid, kLabel, kSerial };
+
+struct Selector {
+  By by = By::kUuid;
+  std::string value;
+  bool tagged = false;
+  std::string_view what = "UUID";
+};
+
+Selector ParseSelector(const std::string& text) {
+  if (text.starts_with("UUID=")) return {By::kUuid, LowerCase(text.substr(5)), true, "UUID"};
+  if (text.starts_with("LABEL=")) return {By::kLabel, text.substr(6), true, "label"};
+  if (text.starts_with("SERIAL=")) return {By::kSerial, text.substr(7), true, "serial number"};
+  return {By::kUuid, LowerCase(text), false, "UUID"};
+}
+
+bool Matches(const Selector& wanted, const FoundDisk& disk) {
+  if (wanted.value.empty()) return false;
+  switch (wanted.by) {
+    case By::kUuid:
+      return LowerCase(disk.inside.uuid) == wanted.value;
+    case By::kLabel:
+      return disk.inside.label == wanted.value;
+    case By::kSerial:
+      return std::find(disk.names.begin(), disk.names.end(), wanted.value) != disk.names.end();
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<std::vector<FoundDisk>> FindDisksIn(const SystemPaths& system) {
@@ -180,12 +172,15 @@ Result<std::vector<FoundDisk>> FindDisksIn(const SystemPaths& system) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(system.class_block, error)) {
     std::string name = entry.path().filename();
-    if (IsPassedOver(name) || HasPartitions(entry.path())) continue;
+    if (IsPassedOver(name)) continue;
     // sysfs writes ! for the / of a node in a folder (cciss!c0d0).
     std::replace(name.begin(), name.end(), '!', '/');
     auto disk = ExaminePath(system.dev + "/" + name, system);
     // An empty drive, or a device that vanished meanwhile.
     if (!disk || disk->size == 0) continue;
+    // A disk with partitions is its partitions; a LUKS2 header before them is somebody's doing, and
+    // hiding it would help them.
+    if (HasPartitions(entry.path()) && disk->inside.kind != ContentKind::kLuks2) continue;
     NameDrive(entry.path(), *disk);
     found.push_back(*std::move(disk));
   }
@@ -199,21 +194,21 @@ Result<std::vector<FoundDisk>> FindDisksIn(const SystemPaths& system) {
 }
 
 Result<FoundDisk> ExamineDiskIn(const std::string& selector, const SystemPaths& system) {
-  const bool tagged = selector.starts_with("UUID=");
-  const std::string uuid = LowerCase(tagged ? selector.substr(5) : selector);
+  const Selector wanted = ParseSelector(selector);
+  const bool tagged = wanted.tagged;
   if (!tagged && (selector.find('/') != std::string::npos || fs::exists(selector))) {
     return ExaminePath(selector, system);
   }
   ASSIGN_OR_RETURN(const auto disks, FindDisksIn(system));
   std::vector<FoundDisk> matching;
   for (const FoundDisk& disk : disks) {
-    if (!disk.luks_uuid.empty() && LowerCase(disk.luks_uuid) == uuid) matching.push_back(disk);
+    if (Matches(wanted, disk)) matching.push_back(disk);
   }
   if (matching.size() == 1) return matching.front();
   if (matching.size() > 1) return Several(matching);
   return Fail(ErrorKind::kNoStateDisk, "no-such-disk",
-              fmt::format("find disk {}: no such device, and no disk has this LUKS UUID",
-                          Printable(selector)),
+              fmt::format("find disk {}: no such device, and no disk has this {}",
+                          Printable(selector), wanted.what),
               "etcd-rescue disks lists what is there");
 }
 
@@ -234,13 +229,14 @@ Result<FoundDisk> ChooseDisk(const std::vector<FoundDisk>& disks) {
   return Fail(ErrorKind::kNoStateDisk, "no-state-disk",
               disks.empty() ? "find the state disk: there are no disks"
                             : "find the state disk: none of the disks is one: " + ListOf(disks),
-              "attach the broken node's state disk, or name it with --disk DEVICE");
+              "attach the broken node's state disk, or name it with --disk DEVICE (unencrypted "
+              "volumes are never chosen by themselves)");
 }
 
 std::string Describe(const FoundDisk& disk) {
   std::string text = fmt::format("{}  {}", disk.path, FormatSize(disk.size));
-  if (!disk.content.empty()) text += "  " + disk.content;
-  if (!disk.luks_uuid.empty()) text += " " + disk.luks_uuid;
+  if (!disk.inside.word.empty()) text += "  " + disk.inside.word;
+  if (!disk.inside.uuid.empty()) text += " " + disk.inside.uuid;
   return text + ": " + disk.why;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rescue/base/result.h"
+#include "rescue/disk/content.h"
 
 namespace rescue::disk {
 
@@ -17,11 +18,13 @@ struct FoundDisk {
   std::uint64_t size = 0;  // bytes
   std::string model;       // as the drive says, may be empty
   std::string serial;
-  bool read_only = false;      // the device, or the image file, cannot be written
-  bool is_image_file = false;  // a regular file, opened through a loop device
-  std::string content;  // "LUKS2", "LUKS1", else libblkid's word: "ext4", "LVM2_member", "gpt"; ""
-  std::string luks_uuid;  // as in the header
-  std::string label;
+  std::vector<std::string> names;  // the serial and whatever else identifies the drive (WWID)
+  bool read_only = false;          // the device, or the image file, cannot be written
+  bool is_image_file = false;      // a regular file, opened through a loop device
+  std::string content;    // "LUKS2", "LUKS1", else libblkid's word: "ext4", "LVM2_member"; ""
+  std::string luks_uuid;  // as in the header; "" without a LUKS2 header
+  std::string label;      // of the LUKS header or the file system
+  Content inside;         // all that was found
   bool is_candidate = false;
   bool has_state_token = false;  // a token of type constellation-state-disk, whatever it says
   std::string why;               // one line: why it is or is not a candidate
@@ -33,9 +36,10 @@ struct FoundDisk {
 // zram, floppy and optical devices.
 Result<std::vector<FoundDisk>> FindDisks();
 
-// One disk, named by the operator: a device path, an image file, "UUID=<luks uuid>" or the bare
-// LUKS UUID. Whatever it holds is reported, not refused. Errors: kNoStateDisk "no-such-disk",
-// "several-state-disks" (two disks carry this UUID).
+// One disk, named by the operator: a device path, an image file, "UUID=<uuid>" or the bare UUID (of
+// the LUKS header or the file system), "LABEL=<label>", "SERIAL=<serial or WWID of the drive>".
+// Whatever it holds is reported, not refused. Errors: kNoStateDisk "no-such-disk",
+// "several-state-disks" (two disks carry this name).
 Result<FoundDisk> ExamineDisk(const std::string& selector);
 
 // The one candidate. Disks with Constellation's token go before LUKS2 disks without it. Errors:

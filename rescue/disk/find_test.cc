@@ -97,7 +97,7 @@ TEST_CASE("PassesOverDevicesThatNobodyAttached") {
 
 TEST_CASE("ADiskWithPartitionsIsItsPartitions") {
   const Machine machine;
-  machine.Add("sda", StateDisk());
+  machine.Add("sda", Bytes(kMiB));
   fs::create_directories(fs::path(machine.system.class_block) / "sda/sda1");
   machine.Set("sda/sda1/partition", "1\n");
   machine.Add("sda1", StateDisk());
@@ -105,6 +105,75 @@ TEST_CASE("ADiskWithPartitionsIsItsPartitions") {
   REQUIRE(disks);
   REQUIRE(disks->size() == 1);
   CHECK_THAT(disks->at(0).path, ContainsSubstring("sda1"));
+}
+
+TEST_CASE("APartitionTableCannotHideALuks2Header") {
+  const Machine machine;
+  machine.Add("sda", StateDisk());
+  fs::create_directories(fs::path(machine.system.class_block) / "sda/sda1");
+  machine.Set("sda/sda1/partition", "1\n");
+  machine.Add("sda1", StateDisk());
+  const auto disks = FindDisksIn(machine.system);
+  REQUIRE(disks);
+  CHECK(disks->size() == 2);
+  CHECK(ChooseDisk(*disks).error().code == "several-state-disks");
+}
+
+TEST_CASE("DrivesOfEveryKindAreFoundByTheirNames") {
+  const Machine machine;
+  // NVMe, SCSI (as Hyper-V and VMware show it), Xen, virtio.
+  for (const char* name : {"nvme0n1", "sda", "xvdf", "vdb", "cciss!c0d0"}) {
+    fs::create_directories(fs::path(machine.system.class_block) / name / "device");
+  }
+  const auto add = [&](const char* node) {
+    fs::create_directories((fs::path(machine.system.dev) / node).parent_path());
+    WriteFileBytes(fs::path(machine.system.dev) / node, StateDisk());
+  };
+  for (const char* node : {"nvme0n1", "sda", "xvdf", "vdb", "cciss/c0d0"}) add(node);
+  machine.Set("nvme0n1/device/serial", "vol0123456789abcdef0  \n");
+  machine.Set("nvme0n1/wwid", "nvme.1d0f-766f6c30\n");
+  machine.Set("sda/device/vpd_pg80", std::string("\0\x80\0\x0a  6000d3-1  ", 14));
+  machine.Set("sda/device/wwid", "naa.60022480\n");
+  machine.Set("vdb/serial", "abc\n");
+  const auto path = [&](const std::string& selector) {
+    const auto disk = ExamineDiskIn(selector, machine.system);
+    return disk ? fs::path(disk->path).filename().string() : disk.error().code;
+  };
+  CHECK(path("SERIAL=vol0123456789abcdef0") == "nvme0n1");
+  CHECK(path("SERIAL=nvme.1d0f-766f6c30") == "nvme0n1");
+  CHECK(path("SERIAL=6000d3-1") == "sda");
+  CHECK(path("SERIAL=naa.60022480") == "sda");
+  CHECK(path("SERIAL=abc") == "vdb");
+  CHECK(path("SERIAL=") == "no-such-disk");
+  CHECK(path("SERIAL=other") == "no-such-disk");
+  CHECK(FindDisksIn(machine.system)->size() == 5);
+}
+
+TEST_CASE("WhatHasToBeOpenedFirstIsRefusedByName") {
+  const Machine machine;
+  std::vector<std::pair<std::string, std::string>> cases;
+  for (const char* word : {"LVM2_member", "linux_raid_member", "isw_raid_member", "LUKS1",
+                           "BitLocker", "zfs_member", "bcache", "DM_snapshot_cow"}) {
+    Content content;
+    content.kind = ContentKind::kContainer;
+    content.word = word;
+    const Status status = CheckOpenable("/dev/sdx", content);
+    REQUIRE_FALSE(status);
+    CHECK(status.error().kind == ErrorKind::kVolumeRefused);
+    CHECK_FALSE(status.error().hint.empty());
+    cases.emplace_back(word, status.error().code);
+  }
+  CHECK(cases == std::vector<std::pair<std::string, std::string>>{{"LVM2_member", "lvm"},
+                                                                  {"linux_raid_member", "raid"},
+                                                                  {"isw_raid_member", "raid"},
+                                                                  {"LUKS1", "luks1"},
+                                                                  {"BitLocker", "bitlocker"},
+                                                                  {"zfs_member", "zfs"},
+                                                                  {"bcache", "bcache"},
+                                                                  {"DM_snapshot_cow", "raid"}});
+  const fs::path path = machine.Add("sdx", Bytes(kMiB));
+  CHECK(CheckOpenable(path, ExamineDiskIn(path, machine.system)->inside).error().code ==
+        "not-luks");
 }
 
 TEST_CASE("FindingChangesNothing") {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <span>
 
 #include "rescue/base/unique_fd.h"
 #include "rescue/disk/luks2.h"
@@ -117,7 +118,8 @@ tl::unexpected<Error> NeitherCopy(ByteView area, const Found& primary, const Fou
   if (area.size() >= 8 && start.magic == kPrimaryMagic && start.version == 1) {
     return Fail(ErrorKind::kVolumeRefused, "luks1",
                 "read the header: this is LUKS1, which has no tokens and no integrity",
-                "Constellation's state disks are LUKS2: attach the state disk itself");
+                "Constellation's state disks are LUKS2: attach the state disk itself; for another "
+                "node's disk open it with cryptsetup and name the mapping with --disk");
   }
   if (!primary.has_magic && !secondary.has_magic) {
     return Refuse("not-luks", "read the header: there is no LUKS2 header");
@@ -132,37 +134,97 @@ tl::unexpected<Error> NeitherCopy(ByteView area, const Found& primary, const Fou
                   primary.damage, secondary.damage));
 }
 
-void NoteDamage(Header& header, const Found& primary, const Found& secondary) {
-  if (!primary.copy) {
-    header.primary = CopyState::kDamaged;
-    header.warnings.push_back(
-        fmt::format("the first copy of the LUKS2 header is damaged ({}); the second one is used",
-                    primary.damage));
+HeaderCopy Facts(const Found& found) {
+  HeaderCopy copy;
+  copy.damage = found.damage;
+  if (!found.copy) return copy;
+  const BinaryHeader& binary = found.copy->binary;
+  copy.state = CopyState::kValid;
+  copy.sequence = binary.sequence;
+  copy.uuid = Printable(Text(binary.uuid, sizeof(binary.uuid)));
+  copy.label = Printable(Text(binary.label, sizeof(binary.label)));
+  copy.subsystem = Printable(Text(binary.subsystem, sizeof(binary.subsystem)));
+  copy.checksum = ToHex(std::as_bytes(std::span(binary.checksum, sizeof(Sha256Digest))));
+  return copy;
+}
+
+void NoteDamage(Header& header) {
+  const auto note = [&](const HeaderCopy& copy, std::string_view which, std::string_view other) {
+    if (copy.state == CopyState::kValid) return;
+    header.findings.push_back(
+        {"copy-damaged", fmt::format("the {} copy of the LUKS2 header is damaged ({}); the {} one "
+                                     "is used",
+                                     which, copy.damage, other)});
+  };
+  note(header.primary, "first", "second");
+  note(header.secondary, "second", "first");
+}
+
+constexpr std::size_t kMaxDifferences = 6;
+
+// The fields that differ between two whole copies, but for sequence, salt and checksum.
+std::string Differences(const Header& header, const Copy& primary, const Copy& secondary) {
+  std::vector<std::string> fields;
+  const auto compare = [&](std::string_view name, const std::string& a, const std::string& b) {
+    if (a != b) fields.push_back(fmt::format("{} (\"{}\", \"{}\")", name, a, b));
+  };
+  compare("UUID", header.primary.uuid, header.secondary.uuid);
+  compare("label", header.primary.label, header.secondary.label);
+  compare("subsystem", header.primary.subsystem, header.secondary.subsystem);
+  const ByteView first = primary.whole.subspan(kBinaryHeaderSize);
+  const ByteView second = secondary.whole.subspan(kBinaryHeaderSize);
+  if (!Equal(first, second)) {
+    const auto differing =
+        DifferingFields(AsText(first).substr(0, AsText(first).find('\0')),
+                        AsText(second).substr(0, AsText(second).find('\0')), kMaxDifferences);
+    for (const auto& field : differing) fields.push_back(Printable(field, 80));
+    if (differing.empty()) fields.emplace_back("the JSON text");
   }
-  if (!secondary.copy) {
-    header.secondary = CopyState::kDamaged;
-    header.warnings.push_back(
-        fmt::format("the second copy of the LUKS2 header is damaged ({}); the first one is used",
-                    secondary.damage));
+  return fmt::format("{}", fmt::join(fields, ", "));
+}
+
+// Both copies are whole. cryptsetup writes the first one, then the second, with the same sequence
+// number (lib/luks2/luks2_disk_metadata.c, LUKS2_disk_hdr_write): after an interruption the first
+// one is ahead by one. No other difference comes about by itself, and whoever makes one wants two
+// programs to see two different disks.
+void NoteDisagreement(Header& header, const Copy& primary, const Copy& secondary) {
+  const std::uint64_t first = primary.binary.sequence;
+  const std::uint64_t second = secondary.binary.sequence;
+  const std::string differences = Differences(header, primary, secondary);
+  const std::string content = differences.empty() ? "they say the same" : "differs: " + differences;
+  if (first == second) {
+    if (differences.empty()) return;
+    header.findings.push_back(
+        {"copies-differ",
+         fmt::format("the two copies of the LUKS2 header say different things with the same "
+                     "sequence number {}: somebody edited it; the first one is used, as the node "
+                     "does; {}",
+                     first, content)});
+  } else if (first > second && first - second == 1) {
+    header.findings.push_back(
+        {"interrupted-write",
+         fmt::format("the two copies of the LUKS2 header have the sequence numbers {} and {}: a "
+                     "change was interrupted; the newer first one is used; {}",
+                     first, second, content)});
+  } else {
+    header.findings.push_back(
+        {"epoch-game",
+         fmt::format("the two copies of the LUKS2 header have the sequence numbers {} and {}, "
+                     "which no interrupted change leaves: somebody edited it so that the {} one "
+                     "wins, and it does, as on the node; {}",
+                     first, second, first > second ? "first" : "second", content)});
   }
 }
 
-// Both copies are whole: cryptsetup writes the first, then the second, with the same sequence
-// number.
-void NoteDisagreement(Header& header, const Copy& primary, const Copy& secondary) {
-  if (primary.binary.sequence != secondary.binary.sequence) {
-    header.warnings.push_back(fmt::format(
-        "the two copies of the LUKS2 header have different sequence numbers ({} and {}): a change "
-        "was interrupted; the newer one is used",
-        primary.binary.sequence.Get(), secondary.binary.sequence.Get()));
-  } else if (!Equal(primary.whole.subspan(kBinaryHeaderSize),
-                    secondary.whole.subspan(kBinaryHeaderSize)) ||
-             std::memcmp(primary.binary.uuid, secondary.binary.uuid, sizeof(primary.binary.uuid)) !=
-                 0) {
-    header.warnings.push_back(
-        "the two copies of the LUKS2 header say different things with the same sequence number: "
-        "somebody edited it; the first one is used");
-  }
+bool IsZero(ByteView bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+// What a partition table or another format's magic would need: places that are zero on every disk.
+bool HasStrayBytes(const BinaryHeader& binary) {
+  return !IsZero(std::as_bytes(std::span(binary.padding))) ||
+         !IsZero(std::as_bytes(std::span(binary.checksum)).subspan(sizeof(Sha256Digest))) ||
+         !IsZero(std::as_bytes(std::span(binary.padding4096)));
 }
 
 Result<std::string> JsonText(const Copy& copy) {
@@ -200,15 +262,19 @@ Result<Header> ParseMetadata(ByteView area) {
   if (!primary.copy && !secondary.copy) return NeitherCopy(area, primary, secondary);
 
   Header header;
-  NoteDamage(header, primary, secondary);
+  header.primary = Facts(primary);
+  header.secondary = Facts(secondary);
+  NoteDamage(header);
   if (primary.copy && secondary.copy) NoteDisagreement(header, *primary.copy, *secondary.copy);
   header.uses_secondary = !primary.copy || (secondary.copy && secondary.copy->binary.sequence >
                                                                   primary.copy->binary.sequence);
   const Copy& chosen = header.uses_secondary ? *secondary.copy : *primary.copy;
   const BinaryHeader& binary = chosen.binary;
-  header.uuid = Printable(Text(binary.uuid, sizeof(binary.uuid)));
-  header.label = Printable(Text(binary.label, sizeof(binary.label)));
-  header.subsystem = Printable(Text(binary.subsystem, sizeof(binary.subsystem)));
+  const HeaderCopy& facts = header.uses_secondary ? header.secondary : header.primary;
+  header.uuid = facts.uuid;
+  header.label = facts.label;
+  header.subsystem = facts.subsystem;
+  header.has_stray_bytes = HasStrayBytes(binary);
   header.sequence = binary.sequence;
   header.metadata_size = binary.metadata_size;
   ASSIGN_OR_RETURN(header.json, JsonText(chosen));

@@ -3,6 +3,8 @@
 // depth or type.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -190,6 +192,12 @@ Status DecodeDerivation(const Json& json, const std::string& path, KeyDerivation
                         std::vector<std::string>& foreign) {
   Members members(json, path);
   derivation.type = members.Text("type");
+  if (derivation.type == "pbkdf2") {
+    derivation.hash = members.Text("hash");
+    derivation.iterations = members.Number("iterations");
+    derivation.salt = members.Text("salt");
+    return members.Finish(foreign);
+  }
   // Other functions have other parameters; the allow-list refuses them by their name.
   if (derivation.type != "argon2id" && derivation.type != "argon2i") return {};
   derivation.iterations = members.Number("time");
@@ -209,6 +217,11 @@ Status DecodeKeySlot(int number, const Json& json, const std::string& path, Head
     return {};
   }
   slot.key_size = members.Number("key_size");
+  if (members.Has("priority")) {
+    slot.priority = members.Number("priority");
+    // Known to us, but not to the node's decoder.
+    header.foreign_fields.push_back(path + ".priority");
+  }
   if (const Json* af = members.Get("af")) {
     Members splitter(*af, path + ".af");
     slot.splitter = splitter.Text("type");
@@ -278,18 +291,26 @@ Status DecodeDigest(int number, const Json& json, const std::string& path, Heade
   return {};
 }
 
+bool IsSameIgnoringCase(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
+    return std::tolower(static_cast<unsigned char>(x)) ==
+           std::tolower(static_cast<unsigned char>(y));
+  });
+}
+
 // Tokens are free-form; nothing here steers the kernel.
 Status DecodeToken(int number, const Json& json, const std::string& path, Header& header) {
   Members members(json, path);
   Token token;
   token.number = number;
   token.type = members.Text("type");
-  (void)members.Texts("keyslots");
+  token.key_slots = members.Numbers("keyslots");
   std::vector<std::string> ignored;
   RETURN_IF_ERROR(members.Finish(ignored));
-  const auto it = json.find("diskIsInitialized");
-  if (token.type == kStateTokenType && it != json.end() && it->is_boolean()) {
-    token.initialized = it->get<bool>();
+  // Go's decoder takes any case, and the last of several wins: only an undisputed "true" counts.
+  for (const auto& [name, value] : json.items()) {
+    if (!IsSameIgnoringCase(name, "diskIsInitialized") || !value.is_boolean()) continue;
+    token.initialized = token.initialized.value_or(true) && value.get<bool>();
   }
   header.tokens.push_back(std::move(token));
   return {};
@@ -331,9 +352,52 @@ Status DecodeMetadata(std::string_view text, Header& header) {
   RETURN_IF_ERROR(ForEachNumbered(root, "segments", with(DecodeSegment)));
   RETURN_IF_ERROR(ForEachNumbered(root, "digests", with(DecodeDigest)));
   if (const Json* config = root.Get("config")) RETURN_IF_ERROR(DecodeConfig(*config, header));
-  RETURN_IF_ERROR(root.Finish(header.foreign_fields));
-  JudgeBoot(header);
-  return {};
+  return root.Finish(header.foreign_fields);
+}
+
+namespace {
+
+void CollectDifferences(const Json& a, const Json& b, const std::string& path, std::size_t limit,
+                        std::vector<std::string>& found) {
+  if (found.size() >= limit || a == b) return;
+  if (!a.is_object() || !b.is_object()) {
+    found.push_back(path.empty() ? "everything" : path);
+    return;
+  }
+  Json both = a;
+  both.update(b);
+  for (const auto& [name, value] : both.items()) {
+    const std::string below = path.empty() ? name : path + "." + name;
+    CollectDifferences(a.value(name, Json()), b.value(name, Json()), below, limit, found);
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> DifferingFields(std::string_view a, std::string_view b,
+                                         std::size_t limit) {
+  const auto first = ParseStrictly(a);
+  const auto second = ParseStrictly(b);
+  if (!first || !second) return {"one of them is not the JSON of a header"};
+  std::vector<std::string> found;
+  CollectDifferences(*first, *second, "", limit, found);
+  return found;
+}
+
+Sha256Digest SecurityDigest(const Header& header) {
+  const Json json = Json::parse(header.json, nullptr, /*allow_exceptions=*/false);
+  Json chosen = {{"uuid", header.uuid}};
+  for (const char* section : {"segments", "digests"}) {
+    // In one digest lie salt and iterations of the volume key's proof, and the numbers of the key
+    // slots, which may change.
+    Json part = json.is_object() ? json.value(section, Json::object()) : Json::object();
+    for (auto& [number, object] : part.items()) {
+      if (object.is_object()) object.erase("keyslots");
+    }
+    chosen[section] = std::move(part);
+  }
+  // Objects are sorted by name, and the parser let only ASCII through.
+  return Sha256(AsBytes(chosen.dump()));
 }
 
 }  // namespace rescue::disk

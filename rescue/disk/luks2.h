@@ -51,18 +51,19 @@ inline std::uint64_t HeaderAreaSize(const Header& header) {
   return 2 * header.metadata_size + header.key_slots_size;
 }
 
-// Constellation: internal/cryptsetup/cryptsetup.go, SetConstellationStateDiskToken.
-inline constexpr std::string_view kStateTokenType = "constellation-state-disk";
-
-// Sets boot_safe and its reason, and the warnings that follow from the tokens.
-void JudgeBoot(Header& header);
-
 // ParseHeader without area and area_digest: nothing is copied, and only the metadata is hashed.
 Result<Header> ParseMetadata(ByteView area);
 
-// Fills everything of `header` that comes from the JSON text, and what follows from it for the
-// node's boot. Errors: "header-json".
+// Fills everything of `header` that comes from the JSON text. Errors: "header-json".
 Status DecodeMetadata(std::string_view json, Header& header);
+
+// Where two JSON texts differ: "tokens.0.diskIsInitialized", at most `limit` names.
+std::vector<std::string> DifferingFields(std::string_view a, std::string_view b, std::size_t limit);
+
+// The digest that confirms the volume key of segment 0; nothing when it is not exactly one.
+const Digest* SegmentDigest(const Header& header);
+// The key slots that give this volume key, in the order of trying: higher priority first.
+std::vector<const KeySlot*> UsableKeySlots(const Header& header);
 
 // The area with both copies rewritten from the chosen one (same JSON, new checksums): whatever a
 // library does with it, it can only see what was checked.

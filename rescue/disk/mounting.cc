@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <libmount/libmount.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,16 +18,14 @@
 
 #include "rescue/base/bytes.h"
 #include "rescue/base/unique_fd.h"
+#include "rescue/disk/file_system.h"
+#include "rescue/disk/holders.h"
 
 namespace rescue::disk {
 namespace {
 
 constexpr const char* kRuntime = "/run/etcd-rescue";
-
-// The only file system that a node puts on its state disk (Constellation:
-// image/base/mkosi.skeleton/etc/fstab). Fewer parsers in the kernel, less for a hostile disk to
-// try.
-constexpr const char* kFileSystem = "ext4";
+constexpr std::size_t kSuperblockReach = 4096;  // the superblocks of ext4 and xfs end before
 
 tl::unexpected<Error> MountFailed(const std::string& what, const std::string& why) {
   return Fail(ErrorKind::kVolumeRefused, "mount-failed", fmt::format("mount {}: {}", what, why),
@@ -37,35 +37,67 @@ Status MakeFolder(const std::string& path) {
   return FailErrno("create", path, errno);
 }
 
+// ext4: whatever the superblock asks for, a damaged file system must not panic us. xfs: two
+// survivors that were cloned from one image have the same UUID.
+const char* OptionsFor(const std::string& file_system) {
+  return file_system == "xfs" ? "nouuid" : "errors=remount-ro";
+}
+
 struct FreeContext {
   void operator()(libmnt_context* context) const { mnt_free_context(context); }
 };
 
 }  // namespace
 
-Result<std::string> FileSystemOn(const std::string& device) {
-  const UniqueFd fd(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return FailErrno("open", device, errno);
+namespace {
+
+// ext4 is the only file system that a Constellation node puts on its state disk
+// (image/base/mkosi.skeleton/etc/fstab); other nodes may have xfs. Fewer parsers in the kernel,
+// less for a hostile disk to try.
+bool IsRecognised(int fd, bool allow_xfs, std::string& type) {
   const std::unique_ptr<blkid_struct_probe, void (*)(blkid_probe)> probe(blkid_new_probe(),
                                                                          blkid_free_probe);
-  // Only this one: libblkid gives up at the first unreadable sector, and other formats make it look
-  // at places of an integrity volume that may never have been written.
-  std::string wanted = kFileSystem;
-  char* names[] = {wanted.data(), nullptr};
-  const char* type = nullptr;
-  if (probe && blkid_probe_set_device(probe.get(), fd.get(), 0, 0) == 0 &&
-      blkid_probe_enable_superblocks(probe.get(), 1) == 0 &&
-      blkid_probe_set_superblocks_flags(probe.get(), BLKID_SUBLKS_TYPE) == 0 &&
-      blkid_probe_filter_superblocks_type(probe.get(), BLKID_FLTR_ONLYIN, names) == 0 &&
-      blkid_do_safeprobe(probe.get()) == 0 &&
-      blkid_probe_lookup_value(probe.get(), "TYPE", &type, nullptr) == 0) {
-    return std::string(type);
+  // Only these: libblkid gives up at the first unreadable sector, and other formats make it look at
+  // places of an integrity volume that may never have been written.
+  std::string ext4 = "ext4";
+  std::string xfs = "xfs";
+  char* names[] = {ext4.data(), allow_xfs ? xfs.data() : nullptr, nullptr};
+  const char* word = nullptr;
+  if (!probe || blkid_probe_set_device(probe.get(), fd, 0, 0) != 0 ||
+      blkid_probe_enable_superblocks(probe.get(), 1) != 0 ||
+      blkid_probe_set_superblocks_flags(probe.get(), BLKID_SUBLKS_TYPE) != 0 ||
+      blkid_probe_filter_superblocks_type(probe.get(), BLKID_FLTR_ONLYIN, names) != 0 ||
+      blkid_do_safeprobe(probe.get()) != 0 ||
+      blkid_probe_lookup_value(probe.get(), "TYPE", &word, nullptr) != 0) {
+    return false;
   }
-  return Fail(
-      ErrorKind::kVolumeRefused, "no-file-system",
-      "look into the opened volume: there is no ext4 file system on it",
-      "do not boot the node with this disk: it would make a new file system; check that the "
-      "header belongs to this disk");
+  type = word;
+  return true;
+}
+
+}  // namespace
+
+Result<std::string> FileSystemOn(const std::string& device, bool allow_xfs) {
+  const UniqueFd fd(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return FailErrno("open", device, errno);
+  Bytes start(kSuperblockReach);
+  const ssize_t got = ::pread(fd.get(), start.data(), start.size(), 0);
+  std::uint64_t size = 0;
+  if (got < 0 || ::ioctl(fd.get(), BLKGETSIZE64, &size) != 0) {
+    return FailErrno("read", "the volume's first bytes", errno);
+  }
+  start.resize(static_cast<std::size_t>(got));
+  std::string type;
+  if (!IsRecognised(fd.get(), allow_xfs, type)) {
+    return Fail(ErrorKind::kVolumeRefused, "no-file-system",
+                fmt::format("look into the volume: there is no ext4{} file system on it",
+                            allow_xfs ? " or xfs" : ""),
+                "do not boot the node with this disk: it would make a new file system; check that "
+                "the header belongs to this disk");
+  }
+  ASSIGN_OR_RETURN(const FileSystemSize claimed, ReadFileSystemSize(start));
+  RETURN_IF_ERROR(CheckFileSystemSize(claimed, size));
+  return type;
 }
 
 Result<std::string> MountPrivately(const std::string& device, const std::string& file_system,
@@ -80,8 +112,7 @@ Result<std::string> MountPrivately(const std::string& device, const std::string&
                      mnt_context_set_target(context.get(), target.c_str()) == 0 &&
                      mnt_context_set_fstype(context.get(), file_system.c_str()) == 0 &&
                      mnt_context_set_mflags(context.get(), flags) == 0 &&
-                     // Whatever the superblock asks for: a damaged file system must not panic us.
-                     mnt_context_set_options(context.get(), "errors=remount-ro") == 0 &&
+                     mnt_context_set_options(context.get(), OptionsFor(file_system)) == 0 &&
                      mnt_context_disable_mtab(context.get(), 1) == 0 &&
                      mnt_context_disable_helpers(context.get(), 1) == 0;
   int code = ready ? mnt_context_mount(context.get()) : -ENOMEM;
@@ -104,9 +135,13 @@ Status Flush(const std::string& mount_point) {
 
 Status Unmount(const std::string& mount_point) {
   if (::umount2(mount_point.c_str(), UMOUNT_NOFOLLOW) != 0) {
+    const std::string reason = std::strerror(errno);
     return Fail(ErrorKind::kOther, "not-sealed",
-                fmt::format("unmount {}: {}", mount_point, std::strerror(errno)),
-                fmt::format("see who uses it (fuser -vm {}), then umount it", mount_point));
+                fmt::format("unmount {}: {}: {}", mount_point, reason,
+                            HoldersText(HoldersOfMount(mount_point))),
+                fmt::format("end what holds it, then umount {} and remove its mappings (dmsetup "
+                            "remove {}...) before the disk is detached",
+                            mount_point, mount_point.substr(mount_point.rfind('/') + 1)));
   }
   if (::rmdir(mount_point.c_str()) != 0) return FailErrno("remove", mount_point, errno);
   return {};

@@ -7,9 +7,10 @@
 
 namespace rescue::disk {
 
-// The file system on a device: "ext4". Errors: kVolumeRefused "no-file-system" (none, or one that a
-// state disk does not have).
-Result<std::string> FileSystemOn(const std::string& device);
+// The file system on a device: "ext4" or, where that is allowed, "xfs". Errors: kVolumeRefused
+// "no-file-system" (none, or one that such a disk does not have), "file-system-bounds" (it claims
+// to be larger than the device).
+Result<std::string> FileSystemOn(const std::string& device, bool allow_xfs);
 
 // Creates /run/etcd-rescue/`name` (0700) and mounts there with nosuid, nodev, noexec, noatime. A
 // dirty journal is replayed by the kernel, also with `read_only`. Errors: kVolumeRefused
@@ -18,7 +19,7 @@ Result<std::string> MountPrivately(const std::string& device, const std::string&
                                    const std::string& name, bool read_only);
 // Flushes what was written there. Errors: kOther "flush-failed".
 Status Flush(const std::string& mount_point);
-// Unmounts and removes the folder. Errors: kOther "not-sealed".
+// Unmounts and removes the folder. Errors: kOther "not-sealed", with who keeps it busy.
 Status Unmount(const std::string& mount_point);
 // Whether anything is mounted there, as the kernel says.
 Result<bool> IsMounted(const std::string& mount_point);

@@ -8,6 +8,8 @@
 #include <charconv>
 #include <sstream>
 
+#include "rescue/disk/luks2.h"
+
 namespace rescue::disk {
 namespace {
 
@@ -76,7 +78,19 @@ std::string_view KeySize(std::string_view word) {
   return {};
 }
 
-Status CheckCrypt(const Segment& segment, std::uint64_t key_size, dev_t below,
+// The target's options that stand for the header's persistent flags (lib/libdevmapper.c,
+// get_dm_crypt_params); CheckHeader let no others through.
+Words OptionsOfFlags(const Header& header) {
+  Words options;
+  for (std::string flag : header.config_flags) {
+    if (flag == "allow-discards" && !header.segments.at(0).integrity.empty()) continue;
+    std::replace(flag.begin(), flag.end(), '-', '_');
+    options.push_back(std::move(flag));
+  }
+  return options;
+}
+
+Status CheckCrypt(const Segment& segment, const Words& flags, std::uint64_t key_size, dev_t below,
                   std::uint64_t offset_sectors, const Mapping& mapping) {
   ASSIGN_OR_RETURN(const Words words, OnlyLine(mapping, "crypt", 5));
   const bool integrity = !segment.integrity.empty();
@@ -86,8 +100,13 @@ Status CheckCrypt(const Segment& segment, std::uint64_t key_size, dev_t below,
   RETURN_IF_ERROR(Compare("underlying device", words[3], DeviceWord(below)));
   RETURN_IF_ERROR(Compare("offset", words[4], std::to_string(offset_sectors)));
   ASSIGN_OR_RETURN(const Words options, Options(words, 5));
-  Words expected = {fmt::format("sector_size:{}", segment.sector_size)};
-  if (integrity) expected.insert(expected.begin(), fmt::format("integrity:{}:aead", kTagSize));
+  Words expected = flags;
+  // The kernel does not name its default.
+  if (segment.sector_size != kSector) {
+    expected.push_back(fmt::format("sector_size:{}", segment.sector_size));
+  }
+  if (integrity) expected.push_back(fmt::format("integrity:{}:aead", kTagSize));
+  std::sort(expected.begin(), expected.end());
   return Compare("options", fmt::format("{}", fmt::join(options, " ")),
                  fmt::format("{}", fmt::join(expected, " ")));
 }
@@ -113,7 +132,9 @@ Status CheckIntegrity(const Segment& segment, const ExpectedMapping& expected,
       return Mismatch("integrity's option", option, "none of that name");
     }
   }
-  if (!has_block_size) return Mismatch("integrity's block size", "512", "4096");
+  if (!has_block_size && segment.sector_size != kSector) {
+    return Mismatch("integrity's block size", "512", std::to_string(segment.sector_size));
+  }
   return {};
 }
 
@@ -134,16 +155,18 @@ Status CheckLength(const Segment& segment, const ExpectedMapping& expected, cons
 Status CheckTables(const Header& header, const ExpectedMapping& expected, const Mapping& crypt,
                    const std::optional<Mapping>& integrity) {
   const Segment& segment = header.segments.at(0);
-  const std::uint64_t key_size = header.key_slots.at(0).key_size;
+  const auto slots = UsableKeySlots(header);
+  const std::uint64_t key_size = slots.empty() ? 0 : slots.front()->key_size;
+  const Words flags = OptionsOfFlags(header);
   if (integrity.has_value() == segment.integrity.empty()) {
     return Mismatch("integrity", integrity ? "there" : "missing", integrity ? "none" : "there");
   }
   if (integrity) {
     RETURN_IF_ERROR(CheckIntegrity(segment, expected, *integrity));
-    RETURN_IF_ERROR(CheckCrypt(segment, key_size, integrity->device, 0, crypt));
+    RETURN_IF_ERROR(CheckCrypt(segment, flags, key_size, integrity->device, 0, crypt));
   } else {
-    RETURN_IF_ERROR(
-        CheckCrypt(segment, key_size, expected.data_device, segment.offset / kSector, crypt));
+    RETURN_IF_ERROR(CheckCrypt(segment, flags, key_size, expected.data_device,
+                               segment.offset / kSector, crypt));
   }
   return CheckLength(segment, expected, crypt, integrity.has_value());
 }

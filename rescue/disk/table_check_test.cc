@@ -42,6 +42,10 @@ Case WithIntegrity() {
   segment.sector_size = 4096;
   segment.integrity = "hmac(sha256)";
   it.header.segments = {segment};
+  Digest digest;
+  digest.key_slots = {0};
+  digest.segments = {0};
+  it.header.digests = {digest};
   it.crypt = {::makedev(254, 2), false, {{0, 96736, "crypt", kCrypt}}};
   it.integrity = Mapping{::makedev(254, 1), false, {{0, 96736, "integrity", kIntegrity}}};
   return it;

@@ -9,12 +9,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <cerrno>
 #include <optional>
 
 #include "rescue/base/units.h"
 #include "rescue/disk/block_device.h"
 #include "rescue/disk/crypt.h"
+#include "rescue/disk/holders.h"
 #include "rescue/disk/loop.h"
 #include "rescue/disk/mounting.h"
 #include "rescue/disk/table_check.h"
@@ -24,9 +26,14 @@ namespace rescue::disk {
 namespace {
 
 // Unique on this machine: two volumes of one process, or two processes, never share a name.
-std::string NewName(const Header& header) {
+std::string NewName(const std::string& uuid) {
   static std::atomic<unsigned> counter{0};
-  return fmt::format("etcd-rescue-{}-{}-{}", header.uuid.substr(0, 8), ::getpid(), ++counter);
+  std::string part = uuid.substr(0, 8);
+  // A file system's UUID is whatever somebody wrote.
+  part.erase(std::remove_if(part.begin(), part.end(),
+                            [](unsigned char c) { return std::isxdigit(c) == 0; }),
+             part.end());
+  return fmt::format("etcd-rescue-{}-{}-{}", part, ::getpid(), ++counter);
 }
 
 // SHA-256 of the device's first `size` bytes as they are on the disk, not in a cache.
@@ -66,11 +73,13 @@ Result<dev_t> DeviceNumber(const std::string& path) {
 
 struct Volume::Parts {
   FoundDisk disk;
-  Header header;
-  int key_slot = 0;
+  std::optional<Header> header;  // nothing: not encrypted
+  bool allow_xfs = false;
+  int key_slot = -1;
   Access access = Access::kView;
   std::string name;
   std::string file_system;
+  std::string recognised;   // again, after it was unmounted
   std::string mount_point;  // "" when not mounted
   std::vector<std::string> notes;
 
@@ -87,6 +96,7 @@ struct Volume::Parts {
   }
 
   Status OpenDisk();
+  Result<std::string> MakeDataDevice();
   Status Map(const SecretBytes& volume_key);
   Status CompareTables(const std::string& data_device) const;
   Status Mount();
@@ -94,6 +104,11 @@ struct Volume::Parts {
   Status ProveClosed() const;
 
   bool writable() const { return access == Access::kReadWrite; }
+  // What carries the file system.
+  std::string volume_device() const {
+    if (header) return MappingPath(name);
+    return view ? view->path() : raw_device();
+  }
   const std::string& raw_device() const { return image_loop ? image_loop->path() : disk.path; }
   std::uint64_t raw_size() const { return disk.size / 512 * 512; }
 };
@@ -104,21 +119,24 @@ Status Volume::Parts::OpenDisk() {
     image = std::move(fd);
     ASSIGN_OR_RETURN(image_loop, LoopDevice::Attach(image.get(), !writable(), disk.path));
   }
-  ASSIGN_OR_RETURN(const Sha256Digest digest, DigestOfArea(disk.path, header.area.size()));
-  if (digest != header.area_digest) {
+  if (!header) return {};
+  ASSIGN_OR_RETURN(const Sha256Digest digest, DigestOfArea(disk.path, header->area.size()));
+  if (digest != header->area_digest) {
     return HeaderChanged(ErrorKind::kVolumeRefused, disk, "checked");
   }
   return {};
 }
 
+Result<std::string> Volume::Parts::MakeDataDevice() {
+  if (writable()) return raw_device();
+  ASSIGN_OR_RETURN(const dev_t origin, DeviceNumber(raw_device()));
+  ASSIGN_OR_RETURN(view, View::Create(name + "-view", origin, raw_size()));
+  return view->path();
+}
+
 Status Volume::Parts::Map(const SecretBytes& volume_key) {
-  std::string data_device = raw_device();
-  if (!writable()) {
-    ASSIGN_OR_RETURN(const dev_t origin, DeviceNumber(data_device));
-    ASSIGN_OR_RETURN(view, View::Create(name + "-view", origin, raw_size()));
-    data_device = view->path();
-  }
-  ASSIGN_OR_RETURN(crypt, CheckedHeader::Load(header, data_device));
+  ASSIGN_OR_RETURN(const std::string data_device, MakeDataDevice());
+  ASSIGN_OR_RETURN(crypt, CheckedHeader::Load(*header, data_device));
   RETURN_IF_ERROR(crypt->Activate(name, volume_key));
   mapped = true;
   return CompareTables(data_device);
@@ -130,15 +148,15 @@ Status Volume::Parts::CompareTables(const std::string& data_device) const {
   expected.data_device_size = raw_size();
   ASSIGN_OR_RETURN(const Mapping table, ReadTable(name));
   std::optional<Mapping> integrity;
-  if (!header.segments.front().integrity.empty()) {
+  if (!header->segments.front().integrity.empty()) {
     ASSIGN_OR_RETURN(integrity, ReadTable(IntegrityName(name)));
   }
-  return CheckTables(header, expected, table, integrity);
+  return CheckTables(*header, expected, table, integrity);
 }
 
 Status Volume::Parts::Mount() {
-  const std::string device = MappingPath(name);
-  ASSIGN_OR_RETURN(file_system, FileSystemOn(device));
+  const std::string device = volume_device();
+  ASSIGN_OR_RETURN(file_system, FileSystemOn(device, allow_xfs));
   ASSIGN_OR_RETURN(mount_point, MountPrivately(device, file_system, name, access == Access::kView));
   ASSIGN_OR_RETURN(files, RealFileSystem::OpenRoot(mount_point));
   if (access != Access::kView) return {};
@@ -158,7 +176,8 @@ Status Volume::Parts::Mount() {
 //   1. files: our own descriptors below the mount point
 //   2. syncfs, so that a write error is heard of here and not lost in the unmount
 //   3. unmount: ext4 writes its superblock and flushes
-//   4. crypt and integrity mappings: dm-integrity writes back its journal
+//   -  what a node would now recognise on the volume
+//   4. crypt and integrity mappings: dm-integrity writes back its journal; the key in the kernel
 //   5. view and its store
 //   6. loop device over an image file, and the lock on it
 Status Volume::Parts::Close(std::vector<std::string>& closed) {
@@ -175,6 +194,7 @@ Status Volume::Parts::Close(std::vector<std::string>& closed) {
     if (const Status flushed = Flush(mount_point); !flushed) first = flushed;
     step(Unmount(mount_point), mount_point);
     mount_point.clear();
+    recognised = FileSystemOn(volume_device(), allow_xfs).value_or("");
   }
   if (mapped) {
     step(crypt->Deactivate(name), name);
@@ -196,6 +216,7 @@ Status Volume::Parts::Close(std::vector<std::string>& closed) {
 
 // Asks the kernel, not our own memory of what was opened.
 Status Volume::Parts::ProveClosed() const {
+  if (header) RETURN_IF_ERROR(DropKernelKeys(header->uuid));
   std::string left;
   ASSIGN_OR_RETURN(const auto mappings, ListMappings());
   for (const std::string& mapping : mappings) {
@@ -208,8 +229,13 @@ Status Volume::Parts::ProveClosed() const {
                 "close it by hand (umount, dmsetup remove) before detaching the disk");
   }
   if (const auto unused = OpenUnused(disk.path, writable()); !unused) {
+    std::string by;
+    if (!disk.is_image_file) {
+      ASSIGN_OR_RETURN(const dev_t device, DeviceNumber(disk.path));
+      by = ": " + HoldersText(HoldersOfDevice(device));
+    }
     return Fail(ErrorKind::kOther, "not-sealed",
-                "open the disk exclusively after closing: " + unused.error().message,
+                "open the disk exclusively after closing: " + unused.error().message + by,
                 "do not detach the disk before that program is gone");
   }
   return {};
@@ -219,7 +245,6 @@ Volume::Volume(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Volume::~Volume() = default;
 
 const FoundDisk& Volume::disk() const { return parts_->disk; }
-const Header& Volume::header() const { return parts_->header; }
 int Volume::key_slot() const { return parts_->key_slot; }
 Access Volume::access() const { return parts_->access; }
 const std::string& Volume::file_system() const { return parts_->file_system; }
@@ -235,31 +260,57 @@ Result<ViewUsage> Volume::CheckView() const {
 Result<SealReport> Volume::Seal() && {
   const std::unique_ptr<Parts> parts = std::move(parts_);
   SealReport report;
+  // A full view must be heard of, but it is no reason to leave the disk open.
+  Status view_state;
   if (parts->view) {
-    // A full view is the reader's problem (CheckView), not a reason to leave the disk open.
-    if (const auto usage = parts->view->Usage()) report.view = *usage;
+    if (const auto usage = parts->view->Usage()) {
+      report.view = *usage;
+    } else {
+      view_state = Fail(usage.error());
+    }
   }
   RETURN_IF_ERROR(parts->Close(report.closed));
   RETURN_IF_ERROR(parts->ProveClosed());
-  ASSIGN_OR_RETURN(report.header_digest, DigestOfArea(parts->disk.path, parts->header.area.size()));
-  report.header_identical = report.header_digest == parts->header.area_digest;
-  if (!report.header_identical) {
-    return HeaderChanged(ErrorKind::kOther, parts->disk, "there before");
+  report.file_system = parts->recognised;
+  report.has_header = parts->header.has_value();
+  if (report.has_header) {
+    ASSIGN_OR_RETURN(report.header_digest,
+                     DigestOfArea(parts->disk.path, parts->header->area.size()));
+    report.header_identical = report.header_digest == parts->header->area_digest;
+    if (!report.header_identical) {
+      return HeaderChanged(ErrorKind::kOther, parts->disk, "there before");
+    }
   }
+  RETURN_IF_ERROR(view_state);
   return report;
 }
 
 Result<std::unique_ptr<Volume>> OpenVolume(const FoundDisk& disk, const Header& header,
-                                           const Unlocked& unlocked, Access access) {
+                                           const Unlocked& unlocked, Access access,
+                                           Profile profile) {
   RETURN_IF_ERROR(CheckDeviceMapper());
   auto parts = std::make_unique<Volume::Parts>();
   parts->disk = disk;
   parts->header = header;
+  parts->allow_xfs = profile == Profile::kLuks2;
   parts->key_slot = unlocked.key_slot;
   parts->access = access;
-  parts->name = NewName(header);
+  parts->name = NewName(header.uuid);
   RETURN_IF_ERROR(parts->OpenDisk());
   RETURN_IF_ERROR(parts->Map(unlocked.volume_key));
+  RETURN_IF_ERROR(parts->Mount());
+  return std::unique_ptr<Volume>(new Volume(std::move(parts)));
+}
+
+Result<std::unique_ptr<Volume>> OpenPlainVolume(const FoundDisk& disk, Access access) {
+  RETURN_IF_ERROR(CheckDeviceMapper());
+  auto parts = std::make_unique<Volume::Parts>();
+  parts->disk = disk;
+  parts->allow_xfs = true;
+  parts->access = access;
+  parts->name = NewName(disk.inside.uuid);
+  RETURN_IF_ERROR(parts->OpenDisk());
+  RETURN_IF_ERROR(parts->MakeDataDevice());
   RETURN_IF_ERROR(parts->Mount());
   return std::unique_ptr<Volume>(new Volume(std::move(parts)));
 }

@@ -132,6 +132,9 @@ Result<DiskKey> KeyFor(const Secret& secret, std::string_view luks_uuid) {
   if (const auto* master = std::get_if<MasterSecret>(&secret)) {
     return DeriveDiskKey(*master, luks_uuid);
   }
+  if (const auto* passphrase = std::get_if<Passphrase>(&secret)) {
+    return DiskKey{SecretBytes::CopyOf(passphrase->bytes.Reveal())};
+  }
   return DiskKey{SecretBytes::CopyOf(std::get<DiskKey>(secret).bytes.Reveal())};
 }
 

@@ -25,7 +25,12 @@ struct DiskKey {
 
 inline constexpr std::size_t kDiskKeySize = 32;
 
-using Secret = std::variant<MasterSecret, DiskKey>;
+// What opens a disk as it is: a typed passphrase, or the content of a key file.
+struct Passphrase {
+  SecretBytes bytes;
+};
+
+using Secret = std::variant<MasterSecret, DiskKey, Passphrase>;
 
 // Reads a secret as people have it:
 //   {"key": "<base64>", "salt": "<base64>"}            the master secret file
@@ -39,7 +44,8 @@ Result<Secret> ParseSecret(SecretBytes text);
 // (Constellation: internal/crypto/crypto.go, DeriveKey and HKDFInfoPrefix).
 Result<DiskKey> DeriveDiskKey(const MasterSecret& master, std::string_view luks_uuid);
 
-// The key for this disk: derived from a master secret, or the given disk key itself.
+// The key for this disk: derived from a master secret; a disk key or a passphrase itself,
+// unchanged.
 Result<DiskKey> KeyFor(const Secret& secret, std::string_view luks_uuid);
 
 }  // namespace rescue::secret
