@@ -88,7 +88,10 @@ int RunDisks(const TargetOptions& options) {
     for (const auto& disk : *disks) list.push_back(session::ToJson(disk));
     PrintJson(out, {{"version", 1}, {"command", "disks"}, {"disks", std::move(list)}});
   } else {
-    for (const auto& disk : *disks) out.Line(disk::Describe(disk));
+    for (const auto& disk : *disks) {
+      out.Line(disk::Describe(disk));
+      out.Lines(session::DescribeHeaderFindings(disk));
+    }
     if (disks->empty()) out.Line("no disks");
   }
   return 0;
@@ -119,6 +122,7 @@ session::Request RequestFor(const session::Job& job,
   request.wishes = job.wishes;
   request.log_directory = job.log_directory;
   request.consent_luks_uuid = job.consent_luks_uuid;
+  request.policy = job.policy;
   return request;
 }
 

@@ -50,6 +50,7 @@ void AddPlaces(CLI::App& command, LookOptions& options, bool with_file) {
         ->excludes(disk);
   }
   command.add_option("--secret", options.secrets, kSecretHelp)->allow_extra_args(false);
+  AddUnlock(command, options.unlock);
   command.add_flag("--json", options.json, "one JSON document on standard output");
 }
 
@@ -103,11 +104,15 @@ Examples:
 // Reads the secret once, however many disks ask for it: standard input can be read only once.
 class SharedSecret {
  public:
-  explicit SharedSecret(std::string option) : read_(SecretFrom(std::move(option))) {}
+  explicit SharedSecret(std::function<Result<secret::Secret>()> read) : read_(std::move(read)) {}
 
   Result<secret::Secret> Copy() {
     if (!secret_) {
       ASSIGN_OR_RETURN(secret_, read_());
+    }
+    if (const auto* passphrase = std::get_if<secret::Passphrase>(&*secret_)) {
+      return secret::Secret(
+          secret::Passphrase{SecretBytes::CopyOf(std::as_const(passphrase->bytes).Reveal())});
     }
     if (const auto* key = std::get_if<secret::DiskKey>(&*secret_)) {
       return secret::Secret(secret::DiskKey{SecretBytes::CopyOf(key->bytes.Reveal())});
@@ -139,12 +144,19 @@ Result<std::vector<session::Request>> MakeRequests(const LookOptions& options) {
   }
   std::vector<std::shared_ptr<SharedSecret>> secrets;
   for (const auto& option : options.secrets) {
-    secrets.push_back(std::make_shared<SharedSecret>(option));
+    secrets.push_back(std::make_shared<SharedSecret>(SecretFrom(option)));
   }
-  if (secrets.empty()) secrets.push_back(std::make_shared<SharedSecret>(""));
+  session::Request common;
+  common.secret = SecretFrom("");
+  RETURN_IF_ERROR(TakeUnlock(options.unlock, common));
+  if (secrets.empty()) secrets.push_back(std::make_shared<SharedSecret>(common.secret));
   for (std::size_t i = 0; i < options.disks.size(); ++i) {
     auto& request = requests.emplace_back();
     request.disk = options.disks[i] == "auto" ? "" : options.disks[i];
+    request.policy = common.policy;
+    request.use_token = common.use_token;
+    // A token needs no secret, and its PIN is asked for only when there is one.
+    if (!common.secret) continue;
     request.secret = [secret = secrets[secrets.size() > 1 ? i : 0]] { return secret->Copy(); };
   }
   if (!options.log_directories.empty() && options.log_directories.size() != requests.size()) {

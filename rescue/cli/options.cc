@@ -27,10 +27,12 @@ void AddTarget(CLI::App& command, TargetOptions& options) {
                                        "etcd's data directory (it holds member/)");
   command
       .add_option("--disk", options.disk,
-                  "state disk: a device, an image file, a LUKS UUID, or 'auto' for the only one")
+                  "state disk: a device, an image file, UUID=, LABEL=, SERIAL=, or 'auto' for the "
+                  "only one")
       ->excludes(directory);
   command.add_option("--secret", options.secret, kSecretHelp);
   AddSupply(command, options.supply);
+  AddUnlock(command, options.unlock);
   command.add_option("--journal", options.journal,
                      "where the undo journal lies; default: beside the data directory");
   command.add_option("--wal-dir", options.log_directory,
@@ -172,6 +174,7 @@ Result<session::Request> MakeRequest(session::Command command, const TargetOptio
   request.data_directory = options.data_directory;
   if (!options.disk.empty()) request.disk = options.disk == "auto" ? "" : options.disk;
   request.secret = SecretFrom(options.secret, Around(options.supply));
+  RETURN_IF_ERROR(TakeUnlock(options.unlock, request));
   request.journal_directory = options.journal;
   request.log_directory = options.log_directory;
   request.wishes = options.wishes;

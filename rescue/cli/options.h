@@ -8,6 +8,7 @@
 #include "rescue/cli/look.h"
 #include "rescue/cli/seal.h"
 #include "rescue/cli/supply_options.h"
+#include "rescue/cli/unlock_options.h"
 #include "rescue/session/pipeline.h"
 #include "tui/wizard.h"
 
@@ -18,6 +19,7 @@ struct TargetOptions {
   std::string disk;  // "auto": the only state disk
   std::string secret;
   SupplyOptions supply;
+  UnlockOptions unlock;
   std::string journal;
   std::string log_directory;  // --wal-dir
   std::string strategy;       // empty: plan recommends one, apply takes force-new-cluster

@@ -73,6 +73,7 @@ Result<NodeState> ReadNodeState(const FileView& volume, const Layout& layout) {
   const std::string path(layout.node_state.empty() ? kDefaultPath : layout.node_state);
   const auto complain = [&](std::string_view problem) {
     state.problems.push_back(fmt::format("{} {}: {}", Printable(path), problem, kConsequence));
+    state.stops_boot = true;
     return state;
   };
 

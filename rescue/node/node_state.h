@@ -23,6 +23,8 @@ struct NodeState {
   std::string role;  // "ControlPlane", "Worker"; empty when the file does not say
   // One line each for the operator; empty means that the node can rejoin as far as this file goes.
   std::vector<std::string> problems;
+  // One of them makes the node stop while it boots; the others are only worth a question.
+  bool stops_boot = false;
 
   bool operator==(const NodeState&) const = default;
 };

@@ -1,19 +1,52 @@
+#include "rescue/node/node_state.h"
 #include "rescue/session/report.h"
 #include "rescue/session/stages.h"
 
 namespace rescue::session {
 namespace {
 
-struct UnlockedDisk {
-  disk::FoundDisk found;
-  disk::Header header;
-  disk::Unlocked unlocked;
-};
-
+// A disk that may be opened: its header was checked, or it has none because it is not encrypted.
 struct CheckedDisk {
   disk::FoundDisk found;
-  disk::Header header;
+  std::optional<disk::Header> header;
 };
+
+struct UnlockedDisk {
+  disk::FoundDisk found;
+  std::optional<disk::Header> header;
+  std::optional<disk::Unlocked> unlocked;
+};
+
+Status CheckConsent(const Request& request, const disk::FoundDisk& found) {
+  const std::string& consent = request.consent_luks_uuid;
+  if (!consent.empty() && consent != found.inside.uuid) {
+    return Fail(ErrorKind::kRefused, "no-consent",
+                fmt::format("use {}: its UUID is {}, the consent is for {}", found.path,
+                            found.inside.uuid, consent),
+                "correct the consent, or attach the disk that it names");
+  }
+  if (WritesData(request.command) && found.read_only) {
+    return Fail(ErrorKind::kRefused, "disk-read-only",
+                fmt::format("use {}: it cannot be written", found.path),
+                "attach the disk writable, or use plan to see what would be done");
+  }
+  return {};
+}
+
+// Reads the header once more, whole this time, and judges it.
+Result<disk::Header> ReadAndCheck(const Context& context, const disk::FoundDisk& found,
+                                  DiskFacts& facts) {
+  ASSIGN_OR_RETURN(disk::Header header, disk::ReadHeader(found.path));
+  facts.findings = header.findings;
+  BootQuestion question;
+  question.header = &header;
+  question.profile = facts.profile;
+  facts.TakeBoot(JudgeBoot(question));
+  ASSIGN_OR_RETURN(const auto findings,
+                   disk::CheckHeader(header, found.size, context.request.policy));
+  facts.findings.insert(facts.findings.end(), findings.begin(), findings.end());
+  return header;
+}
 
 Result<CheckedDisk> FindStage(const Context& context) {
   StageScope stage = context.Begin(Stage::kFind);
@@ -26,39 +59,45 @@ Result<CheckedDisk> FindStage(const Context& context) {
   }
   DiskFacts& facts = context.outcome.disk.emplace();
   facts.found = checked.found;
-  STAGE_ASSIGN(stage, checked.header, disk::ReadHeader(checked.found.path));
-  facts.boot_safe = checked.header.boot_safe;
-  facts.boot_unsafe_reason = checked.header.boot_unsafe_reason;
-  facts.warnings = checked.header.warnings;
-  STAGE_CHECK(stage, disk::CheckHeader(checked.header, checked.found.size));
-  const std::string& consent = context.request.consent_luks_uuid;
-  if (!consent.empty() && consent != checked.header.uuid) {
-    return Fail(stage.Failed({ErrorKind::kRefused, "no-consent",
-                              fmt::format("use {}: its LUKS UUID is {}, the consent is for {}",
-                                          checked.found.path, checked.header.uuid, consent),
-                              "correct the consent, or attach the disk that it names"}));
+  facts.profile = context.request.policy.profile;
+  STAGE_CHECK(stage, disk::CheckOpenable(checked.found.path, checked.found.inside));
+  std::string text = disk::Describe(checked.found);
+  if (checked.found.inside.kind == disk::ContentKind::kLuks2) {
+    STAGE_ASSIGN(stage, checked.header, ReadAndCheck(context, checked.found, facts));
+    facts.cost = disk::EstimateUnlock(*checked.header, disk::MeasureUnlockSpeed());
+    text += "; " + Describe(*facts.cost);
+  } else {
+    facts.TakeBoot(JudgeBoot({}));
   }
-  if (WritesData(context.request.command) && checked.found.read_only) {
-    return Fail(stage.Failed({ErrorKind::kRefused, "disk-read-only",
-                              fmt::format("use {}: it cannot be written", checked.found.path),
-                              "attach the disk writable, or use plan to see what would be done"}));
-  }
-  stage.Succeed(disk::Describe(checked.found));
+  STAGE_CHECK(stage, CheckConsent(context.request, checked.found));
+  stage.Succeed(std::move(text));
   return checked;
 }
 
-Result<UnlockedDisk> UnlockKeys(const Context& context, CheckedDisk checked) {
-  UnlockCache* const cache = context.request.unlocked;
-  std::optional<disk::Unlocked> known = cache ? cache->Find(checked.header) : std::nullopt;
-  if (!known) {
+Result<disk::Unlocked> Unlock(const Context& context, const disk::Header& header) {
+  if (context.request.use_token) {
+    if (!context.request.secret) return disk::UnlockWithToken(header, nullptr);
     ASSIGN_OR_RETURN(const auto secret, context.request.secret());
-    ASSIGN_OR_RETURN(const auto key, secret::KeyFor(secret, checked.header.uuid));
-    ASSIGN_OR_RETURN(known, disk::UnlockKey(checked.header, key));
-    if (cache) cache->Keep(checked.header, *known);
+    const auto* pin = std::get_if<secret::Passphrase>(&secret);
+    return disk::UnlockWithToken(header, pin == nullptr ? nullptr : &pin->bytes);
   }
-  disk::Unlocked unlocked = *std::move(known);
-  context.outcome.disk->key_slot = unlocked.key_slot;
-  return UnlockedDisk{std::move(checked.found), std::move(checked.header), std::move(unlocked)};
+  ASSIGN_OR_RETURN(const auto secret, context.request.secret());
+  ASSIGN_OR_RETURN(const auto key, secret::KeyFor(secret, header.uuid));
+  return disk::UnlockKey(header, key);
+}
+
+Result<UnlockedDisk> UnlockKeys(const Context& context, CheckedDisk checked) {
+  UnlockedDisk unlocked{std::move(checked.found), std::move(checked.header), std::nullopt};
+  if (!unlocked.header) return unlocked;
+  UnlockCache* const cache = context.request.unlocked;
+  if (cache != nullptr) unlocked.unlocked = cache->Find(*unlocked.header);
+  if (!unlocked.unlocked) {
+    ASSIGN_OR_RETURN(unlocked.unlocked, Unlock(context, *unlocked.header));
+    if (cache != nullptr) cache->Keep(*unlocked.header, *unlocked.unlocked);
+  }
+  context.outcome.disk->key_slot = unlocked.unlocked->key_slot;
+  context.outcome.disk->token = unlocked.unlocked->token;
+  return unlocked;
 }
 
 struct OpenDisk {
@@ -68,8 +107,11 @@ struct OpenDisk {
 
 Result<OpenDisk> Open(const Context& context, const UnlockedDisk& unlocked, disk::Access access) {
   OpenDisk open;
-  ASSIGN_OR_RETURN(open.volume,
-                   disk::OpenVolume(unlocked.found, unlocked.header, unlocked.unlocked, access));
+  ASSIGN_OR_RETURN(open.volume, unlocked.header ? disk::OpenVolume(unlocked.found, *unlocked.header,
+                                                                   *unlocked.unlocked, access,
+                                                                   context.request.policy.profile)
+                                                : disk::OpenPlainVolume(unlocked.found, access));
+  context.outcome.disk->file_system = open.volume->file_system();
   ASSIGN_OR_RETURN(open.target, OpenVolumeData(open.volume->files(), open.volume->mount_point(),
                                                context.request.journal_directory,
                                                context.request.log_directory));
@@ -79,17 +121,61 @@ Result<OpenDisk> Open(const Context& context, const UnlockedDisk& unlocked, disk
   return open;
 }
 
+// What is known of the node's own conditions while the volume is open.
+void JudgeOpenVolume(const Context& context, const UnlockedDisk& unlocked, const OpenDisk& open) {
+  BootQuestion question;
+  question.header = unlocked.header ? &*unlocked.header : nullptr;
+  question.profile = context.request.policy.profile;
+  question.basis = BootSafety::Basis::kVolume;
+  question.file_system = open.volume->file_system();
+  question.layout = &open.target.node->layout;
+  question.node_state = &open.target.node->node_state;
+  if (const Status unfinished = RefuseUnfinished(open.target); !unfinished) {
+    question.unfinished_journal = open.target.journal.display_path;
+  }
+  context.outcome.disk->TakeBoot(JudgeBoot(question));
+}
+
+// The last word, from what is on the disk after it was closed: the header is read from it once
+// more, the file system was probed after the unmount, the node's file was read when all was
+// written.
+Status JudgeSealedDisk(const Context& context, const UnlockedDisk& unlocked,
+                       const node::Layout& layout, const node::NodeState& node_state,
+                       const std::string& unfinished_journal, const disk::SealReport& report) {
+  std::optional<disk::Header> header;
+  if (unlocked.header) {
+    ASSIGN_OR_RETURN(header, disk::ReadHeader(unlocked.found.path));
+  }
+  BootQuestion question;
+  question.header = header ? &*header : nullptr;
+  question.profile = context.request.policy.profile;
+  question.basis = BootSafety::Basis::kSealedDisk;
+  question.file_system = report.file_system;
+  question.layout = &layout;
+  question.node_state = &node_state;
+  question.unfinished_journal = unfinished_journal;
+  context.outcome.disk->TakeBoot(JudgeBoot(question));
+  return {};
+}
+
 Result<disk::SealReport> Close(OpenDisk open) {
   // Files of the volume must not be open any more.
   open.target = Target{};
   return std::move(*open.volume).Seal();
 }
 
-Status SealStage(const Context& context, OpenDisk open) {
+Status SealStage(const Context& context, const UnlockedDisk& unlocked, OpenDisk& open) {
   StageScope stage = context.Begin(Stage::kSeal);
+  const node::Layout layout = open.target.node->layout;
+  STAGE_ASSIGN(stage, const auto node_state, node::ReadNodeState(open.volume->files(), layout));
+  const std::string unfinished =
+      RefuseUnfinished(open.target) ? std::string() : open.target.journal.display_path;
   STAGE_ASSIGN(stage, auto report, Close(std::move(open)));
-  stage.Succeed(fmt::format("closed, nothing left open; LUKS header unchanged (SHA-256 {})",
-                            ToHex(report.header_digest).substr(0, 16)));
+  STAGE_CHECK(stage, JudgeSealedDisk(context, unlocked, layout, node_state, unfinished, report));
+  stage.Succeed(report.has_header
+                    ? fmt::format("closed, nothing left open; LUKS header unchanged (SHA-256 {})",
+                                  ToHex(report.header_digest).substr(0, 16))
+                    : std::string("closed, nothing left open"));
   context.outcome.sealed = std::move(report);
   return {};
 }
@@ -166,10 +252,10 @@ Result<OpenDisk> OpenForApply(const Context& context, const UnlockedDisk& unlock
   return open;
 }
 
-Status ApplyToDisk(const Context& context, const UnlockedDisk& unlocked, OpenDisk view,
+// `open` is the view at first and the disk itself at the end.
+Status ApplyToDisk(const Context& context, const UnlockedDisk& unlocked, OpenDisk& open,
                    const etcd::RehearsedPlan& on_view) {
-  RETURN_IF_ERROR(Close(std::move(view)));
-  OpenDisk open;
+  RETURN_IF_ERROR(Close(std::move(open)));
   {
     StageScope stage = context.Begin(Stage::kApply);
     std::optional<etcd::RehearsedPlan> rehearsed;
@@ -181,28 +267,29 @@ Status ApplyToDisk(const Context& context, const UnlockedDisk& unlocked, OpenDis
   const bool check_backend =
       context.request.check_backend && context.outcome.plan->backend_pages > 0;
   RETURN_IF_ERROR(VerifyStage(context, open.target, check_backend));
+  JudgeOpenVolume(context, unlocked, open);
   WriteReport(context.request, context.outcome, open.target);
-  return SealStage(context, std::move(open));
+  return SealStage(context, unlocked, open);
 }
 
-Status RunOnOpenDisk(const Context& context, const UnlockedDisk& unlocked, OpenDisk open) {
+// Leaves `open` empty when it has closed the disk itself.
+Status RunOnOpenDisk(const Context& context, const UnlockedDisk& unlocked, OpenDisk& open) {
   const Request& request = context.request;
   if (request.command == Command::kLook) {
     RETURN_IF_ERROR(LookStage(context, open.target));
-    RETURN_IF_ERROR(open.volume->CheckView());
-    return SealStage(context, std::move(open));
+    return SealStage(context, unlocked, open);
   }
   if (request.command == Command::kUndo) {
     RETURN_IF_ERROR(UndoStage(context, open.target));
-    return SealStage(context, std::move(open));
+    return SealStage(context, unlocked, open);
   }
   if (request.command == Command::kVerify) {
     RETURN_IF_ERROR(RefuseUnfinished(open.target));
     RETURN_IF_ERROR(VerifyStage(context, open.target, request.check_backend));
-    return SealStage(context, std::move(open));
+    return SealStage(context, unlocked, open);
   }
   ASSIGN_OR_RETURN(const auto findings, InspectStage(context, open.target));
-  if (request.command == Command::kInspect) return SealStage(context, std::move(open));
+  if (request.command == Command::kInspect) return SealStage(context, unlocked, open);
   ASSIGN_OR_RETURN(auto plan, PlanStage(context, open.target, findings));
   std::optional<etcd::RehearsedPlan> rehearsed;
   {
@@ -217,9 +304,34 @@ Status RunOnOpenDisk(const Context& context, const UnlockedDisk& unlocked, OpenD
     }
   }
   if (request.command == Command::kPlan || rehearsed->plan().nothing_to_do()) {
-    return SealStage(context, std::move(open));
+    return SealStage(context, unlocked, open);
   }
-  return ApplyToDisk(context, unlocked, std::move(open), *rehearsed);
+  return ApplyToDisk(context, unlocked, open, *rehearsed);
+}
+
+// After an error the disk is closed as carefully as after success, and what goes wrong then is
+// heard. What was read through a view that overflowed is wrong, and so would be its error.
+Status CloseAfterError(const Context& context, OpenDisk open, Error error) {
+  if (const auto view = open.volume->CheckView(); !view) error = view.error();
+  auto report = Close(std::move(open));
+  if (report) {
+    context.outcome.sealed = *std::move(report);
+  } else if (report.error().code != error.code) {
+    error.message += "; and then: " + report.error().message;
+    error.hint += (error.hint.empty() ? "" : "; ") + report.error().hint;
+  }
+  return Fail(std::move(error));
+}
+
+std::string UnlockText(const UnlockedDisk& unlocked, const disk::Volume& volume) {
+  std::string how = "no encryption";
+  if (unlocked.unlocked) {
+    how = fmt::format("key slot {}", unlocked.unlocked->key_slot);
+    if (unlocked.unlocked->token >= 0) how += fmt::format(" by token {}", unlocked.unlocked->token);
+  }
+  return fmt::format(
+      "{}, {} on {}{}", how, volume.file_system(), unlocked.found.inside.uuid,
+      volume.access() == disk::Access::kReadWrite ? "" : "; on a view, the disk stays as it is");
 }
 
 }  // namespace
@@ -232,14 +344,13 @@ Status RunOnDisk(const Context& context) {
     StageScope stage = context.Begin(Stage::kUnlock);
     STAGE_ASSIGN(stage, unlocked, UnlockKeys(context, std::move(checked)));
     STAGE_ASSIGN(stage, open, Open(context, *unlocked, AccessFor(context.request.command)));
-    stage.Succeed(fmt::format("key slot {}, {} on {}{}", unlocked->unlocked.key_slot,
-                              open.volume->file_system(), unlocked->header.uuid,
-                              open.volume->access() == disk::Access::kReadWrite
-                                  ? ""
-                                  : "; on a view, the disk stays as it is"));
+    stage.Succeed(UnlockText(*unlocked, *open.volume));
   }
+  JudgeOpenVolume(context, *unlocked, open);
   for (const auto& note : open.volume->notes()) context.outcome.disk->warnings.push_back(note);
-  return RunOnOpenDisk(context, *unlocked, std::move(open));
+  Status done = RunOnOpenDisk(context, *unlocked, open);
+  if (done || !open.volume) return done;
+  return CloseAfterError(context, std::move(open), std::move(done).error());
 }
 
 }  // namespace rescue::session

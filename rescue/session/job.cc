@@ -53,13 +53,43 @@ std::string Lower(std::string text) {
 
 Result<std::string> ReadDisk(const json& document) {
   ASSIGN_OR_RETURN(const json disk, ObjectField(document, "disk"));
-  RETURN_IF_ERROR(CheckFields(disk, "disk.", {"luks-uuid", "path"}));
-  ASSIGN_OR_RETURN(const auto uuid, TextField(disk, "luks-uuid"));
+  RETURN_IF_ERROR(CheckFields(disk, "disk.", {"luks-uuid", "path", "uuid", "label", "serial"}));
+  if (disk.size() > 1) return BadJob("disk is named in more than one way");
   ASSIGN_OR_RETURN(const auto path, TextField(disk, "path"));
-  if (!uuid.empty() && !path.empty()) {
-    return BadJob("disk names both a luks-uuid and a path");
+  if (!path.empty()) return path;
+  for (const auto& [field, tag] : {std::pair{"luks-uuid", "UUID="}, std::pair{"uuid", "UUID="},
+                                   std::pair{"label", "LABEL="}, std::pair{"serial", "SERIAL="}}) {
+    ASSIGN_OR_RETURN(const auto value, TextField(disk, field));
+    if (value.empty()) continue;
+    return tag + (std::string_view(tag) == "UUID=" ? Lower(value) : value);
   }
-  return uuid.empty() ? path : "UUID=" + Lower(uuid);
+  return std::string();
+}
+
+Result<disk::HeaderPolicy> ReadPolicy(const json& document) {
+  disk::HeaderPolicy policy;
+  ASSIGN_OR_RETURN(const auto profile, TextField(document, "profile"));
+  if (!profile.empty()) {
+    ASSIGN_OR_RETURN(policy.profile, ParseProfile(profile));
+  }
+  const auto found = document.find("accept-header");
+  if (found == document.end()) return policy;
+  if (!found->is_array()) return BadJob("accept-header is not a list of codes");
+  for (const auto& code : *found) {
+    if (!code.is_string()) return BadJob("accept-header is not a list of codes");
+    RETURN_IF_ERROR(AcceptByName("header:" + code.get<std::string>(), policy));
+  }
+  return policy;
+}
+
+// The one disk that may be changed.
+Result<std::string> ReadConsent(const json& document) {
+  ASSIGN_OR_RETURN(const json consent, ObjectField(document, "consent"));
+  RETURN_IF_ERROR(CheckFields(consent, "consent.", {"luks-uuid", "uuid"}));
+  ASSIGN_OR_RETURN(const auto luks, TextField(consent, "luks-uuid"));
+  ASSIGN_OR_RETURN(const auto uuid, TextField(consent, "uuid"));
+  if (!luks.empty() && !uuid.empty()) return BadJob("consent names both a luks-uuid and a uuid");
+  return luks.empty() ? uuid : Lower(luks);
 }
 
 Status ReadFlag(const json& object, const char* field, bool& into) {
@@ -150,6 +180,28 @@ Result<etcd::Strategy> ParseStrategy(std::string_view name) {
                           Printable(name, 40)));
 }
 
+Result<disk::Profile> ParseProfile(std::string_view name) {
+  for (const auto profile : {disk::Profile::kConstellation, disk::Profile::kLuks2}) {
+    if (name == disk::Name(profile)) return profile;
+  }
+  return Fail(
+      ErrorKind::kUsage, "unknown-profile",
+      fmt::format("take the profile {}: there are constellation and luks2", Printable(name, 40)));
+}
+
+Status AcceptByName(std::string_view name, disk::HeaderPolicy& policy) {
+  constexpr std::string_view kPrefix = "header:";
+  if (!name.starts_with(kPrefix)) {
+    return Fail(ErrorKind::kUsage, "unknown-accept",
+                fmt::format("accept {}: it does not start with header:", Printable(name, 40)),
+                "write it as the refusal does: --accept header:CODE");
+  }
+  const std::string_view code = name.substr(kPrefix.size());
+  RETURN_IF_ERROR(disk::CheckAcceptable(code));
+  policy.accepted.insert(std::string(code));
+  return {};
+}
+
 Result<etcd::CommitLimit> ParseCommitLimit(std::string_view name) {
   for (const auto limit : {etcd::CommitLimit::kLogEnd, etcd::CommitLimit::kKnown}) {
     if (name == etcd::Name(limit)) return limit;
@@ -166,7 +218,7 @@ Result<Job> ParseJob(std::string_view text) {
       document, "",
       {"version", "strategy", "accept-cut-tail", "accept-loss", "mark-compacted", "clear-alarms",
        "keep-ids", "bump-revision", "peer-urls", "name", "initial-cluster-token", "commit", "disk",
-       "consent", "secret", "seal", "wal-dir"}));
+       "consent", "secret", "seal", "wal-dir", "profile", "accept-header"}));
   const auto version = document.find("version");
   if (version == document.end() || *version != 1) return BadJob("version is not 1");
 
@@ -174,10 +226,8 @@ Result<Job> ParseJob(std::string_view text) {
   ASSIGN_OR_RETURN(job.wishes, ReadWishes(document));
   ASSIGN_OR_RETURN(job.disk, ReadDisk(document));
   ASSIGN_OR_RETURN(job.log_directory, TextField(document, "wal-dir"));
-  ASSIGN_OR_RETURN(const json consent, ObjectField(document, "consent"));
-  RETURN_IF_ERROR(CheckFields(consent, "consent.", {"luks-uuid"}));
-  ASSIGN_OR_RETURN(job.consent_luks_uuid, TextField(consent, "luks-uuid"));
-  job.consent_luks_uuid = Lower(job.consent_luks_uuid);
+  ASSIGN_OR_RETURN(job.policy, ReadPolicy(document));
+  ASSIGN_OR_RETURN(job.consent_luks_uuid, ReadConsent(document));
   ASSIGN_OR_RETURN(job.secret_from, ReadSecretFrom(document));
   ASSIGN_OR_RETURN(job.seal, ReadSeal(document));
   if (job.seal && (document.contains("disk") || document.contains("consent"))) {

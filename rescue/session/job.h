@@ -1,8 +1,12 @@
 // A job: the wishes of an unattended run as a JSON document.
 //
 //   {"version": 1, "strategy": "force-new-cluster",        or "restore"
-//    "disk": {"luks-uuid": "..."} or {"path": "/dev/vdb"},   optional: the only state disk
-//    "consent": {"luks-uuid": "..."},                        the disk that may be changed
+//    "disk": {"luks-uuid": "..."} or {"path": "/dev/vdb"},   optional: the only state disk; also
+//                                                            "uuid", "label", "serial"
+//    "consent": {"luks-uuid": "..."},                        the disk that may be changed; "uuid"
+//                                                            for an unencrypted file system
+//    "profile": "luks2",                                     optional, as --profile
+//    "accept-header": ["kdf-cost"],                          optional, as --accept header:kdf-cost
 //    "secret": {"from": "credential"}}                       optional; or "tpm", or "prompt"
 //
 // Instead of a rescue, a job may seal the secret to the machine's TPM; then it names no disk:
@@ -26,6 +30,7 @@
 #include <string_view>
 
 #include "rescue/base/result.h"
+#include "rescue/disk/header.h"
 #include "rescue/etcd/plan.h"
 
 namespace rescue::session {
@@ -45,10 +50,11 @@ struct SealJob {
 struct Job {
   etcd::Wishes wishes;
   std::string disk;               // a selector as --disk takes it; empty: the only state disk
-  std::string consent_luks_uuid;  // lower case
-  std::string log_directory;      // as --wal-dir; empty: where the volume says
-  std::string secret_from;        // as --secret takes it; empty: the credential
-  std::optional<SealJob> seal;    // seal the secret; nothing is rescued
+  std::string consent_luks_uuid;  // lower case; or the UUID of an unencrypted file system, as it is
+  disk::HeaderPolicy policy;
+  std::string log_directory;    // as --wal-dir; empty: where the volume says
+  std::string secret_from;      // as --secret takes it; empty: the credential
+  std::optional<SealJob> seal;  // seal the secret; nothing is rescued
 
   bool operator==(const Job&) const = default;
 };
@@ -60,6 +66,10 @@ Result<Job> ParseJob(std::string_view text);
 Result<SealJob::To> ParseSealTo(std::string_view name);
 // "force-new-cluster" or "restore"; kUsage "unknown-strategy" names what there is.
 Result<etcd::Strategy> ParseStrategy(std::string_view name);
+// "constellation" or "luks2"; kUsage "unknown-profile".
+Result<disk::Profile> ParseProfile(std::string_view name);
+// "header:CODE"; kUsage "unknown-accept" names what can be accepted.
+Status AcceptByName(std::string_view name, disk::HeaderPolicy& policy);
 // "log-end" or "known"; kUsage "unknown-commit".
 Result<etcd::CommitLimit> ParseCommitLimit(std::string_view name);
 

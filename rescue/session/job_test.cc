@@ -37,6 +37,18 @@ TEST_CASE("AJobMaySayWhereTheLogLies") {
   CHECK_FALSE(ParseJob(R"({"version":1,"consent":{"luks-uuid":"abc"},"wal-dir":1})"));
 }
 
+TEST_CASE("AJobSaysWhichDiskAndWhatItsHeaderMaySay") {
+  const auto job = ParseJob(R"({"version":1,"consent":{"uuid":"0dF-1"},"disk":{"serial":"Vol-1"},
+    "profile":"luks2","accept-header":["kdf-cost","foreign-field"]})");
+  REQUIRE(job);
+  CHECK(job->disk == "SERIAL=Vol-1");
+  CHECK(job->consent_luks_uuid == "0dF-1");
+  CHECK(job->policy.profile == disk::Profile::kLuks2);
+  CHECK(job->policy.accepted == std::set<std::string>{"kdf-cost", "foreign-field"});
+  CHECK(ParseJob(R"({"version":1,"consent":{"uuid":"a"},"disk":{"label":"State"}})")->disk ==
+        "LABEL=State");
+}
+
 TEST_CASE("WhatIsNotUnderstoodIsRefused") {
   const std::string_view bad[] = {
       "",
@@ -54,6 +66,11 @@ TEST_CASE("WhatIsNotUnderstoodIsRefused") {
       R"({"version":1,"consent":{"luks-uuid":"a"},"secret":"hunter2"})",
       R"({"version":1,"consent":{"luks-uuid":"a"},"disk":{"luks-uuid":"a","path":"/dev/vdb"}})",
       R"({"version":1,"consent":{"luks-uuid":"a"},"accept-cut-tail":"yes"})",
+      R"({"version":1,"consent":{"luks-uuid":"a","uuid":"a"}})",
+      R"({"version":1,"consent":{"luks-uuid":"a"},"disk":{"label":"a","serial":"b"}})",
+      R"({"version":1,"consent":{"luks-uuid":"a"},"profile":"luks1"})",
+      R"({"version":1,"consent":{"luks-uuid":"a"},"accept-header":"kdf-cost"})",
+      R"({"version":1,"consent":{"luks-uuid":"a"},"accept-header":["null-cipher-segment"]})",
   };
   for (const auto text : bad) {
     INFO(text);

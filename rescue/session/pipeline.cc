@@ -46,6 +46,14 @@ std::string_view Name(Stage stage) {
   return "?";
 }
 
+void DiskFacts::TakeBoot(BootSafety safety) {
+  boot = std::move(safety);
+  boot_safe = boot.answer == BootSafety::Answer::kYes;
+  boot_unsafe_reason = boot.answer == BootSafety::Answer::kNo
+                           ? fmt::format("{}", fmt::join(boot.because, "; "))
+                           : "";
+}
+
 Status Run(const Request& request, Observer& observer, Outcome& outcome) {
   // Once for the whole run: the plan is made again on the disk, and must come out the same.
   Request complete = request;

@@ -11,11 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "rescue/disk/unlock_cost.h"
 #include "rescue/disk/volume.h"
 #include "rescue/edit/executor.h"
 #include "rescue/etcd/advice.h"
 #include "rescue/etcd/plan.h"
 #include "rescue/secret/secret.h"
+#include "rescue/session/boot_safety.h"
 #include "rescue/session/target.h"
 #include "rescue/session/unlock_cache.h"
 
@@ -66,11 +68,16 @@ struct Request {
   // Where volume keys are kept between runs of one face; not used when null. A disk whose key is in
   // it is opened without asking for the secret.
   UnlockCache* unlocked = nullptr;
+  // Open the disk with its own tokens (systemd-tpm2) and this machine's TPM; a passphrase from
+  // `secret`, when there is one, is the PIN.
+  bool use_token = false;
+  disk::HeaderPolicy policy;
   std::string journal_directory;  // empty: beside the data directory
   // etcd's --wal-dir: a path on this machine, for a disk one in its volume; empty: where member/wal
   // or the node's manifest says.
   std::string log_directory;
-  // The disk that may be changed, by LUKS UUID; any other is refused. Empty: whatever was found.
+  // The disk that may be changed, by the UUID of its LUKS header or (unencrypted) file system; any
+  // other is refused. Empty: whatever was found.
   std::string consent_luks_uuid;
   etcd::Wishes wishes;
   // The plan that the operator confirmed; kApply refuses ("plan-stale") to do any other. Empty:
@@ -86,10 +93,20 @@ struct Request {
 
 struct DiskFacts {
   disk::FoundDisk found;
-  int key_slot = -1;  // -1: not unlocked
+  disk::Profile profile = disk::Profile::kConstellation;
+  // About the header: its two copies, and what was accepted by name.
+  std::vector<disk::HeaderFinding> findings;
+  std::optional<disk::UnlockCost> cost;
+  int key_slot = -1;        // -1: not unlocked, or not encrypted
+  int token = -1;           // that opened it
+  std::string file_system;  // "": not opened
+  BootSafety boot;
+  // The same in short: false when it is not safe, or not known to be.
   bool boot_safe = false;
   std::string boot_unsafe_reason;
   std::vector<std::string> warnings;
+
+  void TakeBoot(BootSafety safety);
 };
 
 // Filled as far as the pipeline came, also when it ended with an error.

@@ -15,15 +15,6 @@ using nlohmann::json;
 
 constexpr int kReportVersion = 1;
 
-json DiskJson(const DiskFacts& facts) {
-  json document = rescue::session::ToJson(facts.found);
-  document["boot_safe"] = facts.boot_safe;
-  document["boot_unsafe_reason"] = facts.boot_unsafe_reason;
-  document["warnings"] = facts.warnings;
-  if (facts.key_slot >= 0) document["key_slot"] = facts.key_slot;
-  return document;
-}
-
 json NodeJson(const NodeFacts& facts) {
   json document = {{"layout", node::Name(facts.layout.kind)},
                    {"data_directory", facts.layout.data_directory},
@@ -85,14 +76,9 @@ class Lines {
 
 void DescribeDisk(const Outcome& outcome, Lines& lines) {
   if (!outcome.disk) return;
-  const DiskFacts& facts = *outcome.disk;
-  lines.Add("state disk", "{}", disk::Describe(facts.found));
-  if (facts.boot_safe) {
-    lines.Add("", "safe to boot as far as the LUKS header goes");
-  } else if (!facts.boot_unsafe_reason.empty()) {
-    lines.Add("WARNING", "NOT SAFE TO BOOT: {}", facts.boot_unsafe_reason);
+  for (const auto& line : session::DescribeDisk(*outcome.disk)) {
+    lines.Add(line.label, "{}", line.text);
   }
-  lines.List("warning", facts.warnings);
 }
 
 void DescribeNode(const Outcome& outcome, Lines& lines) {
@@ -321,20 +307,6 @@ std::string_view Name(Command command) {
   return "unknown";
 }
 
-json ToJson(const disk::FoundDisk& found) {
-  return {{"path", found.path},
-          {"size", found.size},
-          {"model", found.model},
-          {"serial", found.serial},
-          {"read_only", found.read_only},
-          {"content", found.content},
-          {"luks_uuid", found.luks_uuid},
-          {"label", found.label},
-          {"candidate", found.is_candidate},
-          {"state_token", found.has_state_token},
-          {"why", found.why}};
-}
-
 json ToJson(const Command& command, const Outcome& outcome, const Status& status) {
   json document = {{"version", kReportVersion},
                    {"command", Name(command)},
@@ -353,7 +325,7 @@ json ToJson(const Command& command, const Outcome& outcome, const Status& status
                       {"text", stage.text}});
   }
   document["stages"] = std::move(stages);
-  if (outcome.disk) document["disk"] = DiskJson(*outcome.disk);
+  if (outcome.disk) document["disk"] = ToJson(*outcome.disk);
   if (outcome.node) document["node"] = NodeJson(*outcome.node);
   document["journal"] = outcome.journal_path;
   if (!outcome.log_path.empty()) document["log"] = outcome.log_path;
@@ -373,8 +345,11 @@ json ToJson(const Command& command, const Outcome& outcome, const Status& status
   }
   if (outcome.sealed) {
     document["sealed"] = {{"closed", outcome.sealed->closed},
-                          {"header_sha256", ToHex(outcome.sealed->header_digest)},
-                          {"header_identical", outcome.sealed->header_identical}};
+                          {"file_system", outcome.sealed->file_system}};
+    if (outcome.sealed->has_header) {
+      document["sealed"]["header_sha256"] = ToHex(outcome.sealed->header_digest);
+      document["sealed"]["header_identical"] = outcome.sealed->header_identical;
+    }
   }
   return document;
 }

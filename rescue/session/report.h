@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "rescue/session/disk_report.h"
 #include "rescue/session/pipeline.h"
 
 namespace rescue::session {
@@ -31,6 +32,7 @@ enum class Section {
 std::vector<std::string> ToText(const Outcome& outcome, Section section);
 
 // All of it. Lines without line ends; blank ones between sections.
+// Lines without line ends; blank ones between sections.
 std::vector<std::string> ToText(const Outcome& outcome);
 // "error: ...", and the hint below.
 std::vector<std::string> ToText(const Error& error);
