@@ -99,6 +99,7 @@ class Bench:
 
     def __init__(self, options, name):
         self.program, self.cache, self.fixtures = options.etcd_rescue, options.cache, options.fixtures
+        self.tools = TOOLS
         self.work = os.path.join(options.work, name)
         self.base = os.path.join(options.work, "base")
         folder.remove_folder(self.work)

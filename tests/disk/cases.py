@@ -7,6 +7,9 @@ import os
 import shutil
 import subprocess
 
+import closing
+import other_disks
+import tampered
 from bench import NODE_OWNER, check, derived_key, folder, header_bytes, sha256
 
 FLAGS = "--secret $SECRET --json"
@@ -292,13 +295,16 @@ rescue no-state inspect --disk /dev/ubda """ + FLAGS + """
 rescue no-state-text inspect --disk /dev/ubda --secret "$SECRET"
 """, bare)
     for name in ("reset", "missing"):
-        disk = steps[name].expect(0, "not safe to boot").json()["disk"]
+        disk = steps[name].expect(0).json()["disk"]
         check(disk["boot_safe"] is False and disk["boot_unsafe_reason"], "%s: boot_safe is not false" % name)
+        check(disk["boot"]["safe"] == "no" and disk["boot"]["basis"] == "sealed-disk", "boot: %s" % disk["boot"])
         steps[name + "-text"].expect(0, "not safe to boot", "format")
     check(steps["good"].expect(0).json()["disk"]["boot_safe"] is True, "a good disk is called unsafe")
-    check("not safe to boot" not in steps["good-text"].expect(0).out.lower(), "a good disk is called unsafe")
-    steps["no-state"].expect(0, "node_state.json is missing")
-    steps["no-state-text"].expect(0, "warning", "node_state.json is missing")
+    check("not safe to boot" not in steps["good-text"].expect(0, "safe to boot: yes").out.lower(),
+          "a good disk is called unsafe")
+    boot = steps["no-state"].expect(0).json()["disk"]["boot"]
+    check(boot["safe"] == "no" and "node_state.json is missing" in boot["because"][0], "boot: %s" % boot)
+    steps["no-state-text"].expect(0, "not safe to boot", "node_state.json is missing")
     return "reset token, no token, no node_state.json"
 
 
@@ -401,6 +407,13 @@ CASES = {
     "unsafe-to-boot": unsafe_to_boot,
     "hostile-headers": hostile_headers,
     "damaged-headers": damaged_headers,
+    "tampered-headers": tampered.run,
+    "header-changed-after-the-check": closing.header_changed_after_the_check,
+    "held-open": closing.held_open,
+    "view-full": closing.view_full,
+    "without-encryption": other_disks.without_encryption,
+    "other-nodes-luks2": other_disks.other_nodes_luks2,
+    "lying-file-systems": other_disks.lying_file_systems,
     "torn-log": torn_log,
     "refusals": refusals,
     "two-candidates": two_candidates,

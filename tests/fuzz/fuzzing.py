@@ -9,7 +9,7 @@ import seeds
 
 HERE = seeds.HERE
 MAX_BYTES = {"bolt": 1 << 20, "member_json": 1 << 12, "raft": 1 << 12, "secret": 1 << 12, "tpm_blob": 1 << 12}  # of an input; 32 KiB for the others
-DICTIONARIES = {"store_json": "json.dict", "member_json": "json.dict", "snap": "json.dict"}
+DICTIONARIES = {"luks2_json": "json.dict", "store_json": "json.dict", "member_json": "json.dict", "snap": "json.dict"}
 INPUT_SECONDS = 20    # one input that takes longer is a finding
 MEMORY_MIB = 2048
 

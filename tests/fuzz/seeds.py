@@ -146,6 +146,55 @@ def tpm_blob():
     yield json.dumps({"sha256": [entry, dict(entry, pcrs=[7])]}).encode()
 
 
+# What hostile headers are made of: a second slot, other functions, flags, requirements, tokens.
+LUKS2_PARTS = [
+    {}, {"keyslots": {"1": None}}, {"tokens": {}}, {"config": {"flags": ["allow-discards"]}},
+    {"config": {"requirements": {"mandatory": ["online-reencrypt-v2"]}}},
+    {"tokens": {"1": {"type": "systemd-tpm2", "keyslots": ["0"], "tpm2-pcrs": [7], "tpm2-blob": "AAAA"}}},
+    {"segments": {"0": {"integrity": None, "sector_size": 512}}},
+    {"keyslots": {"0": {"kdf": {"type": "pbkdf2", "hash": "sha256", "iterations": 1000, "salt": "AAAA"}}}},
+]
+
+
+def _merge(into, part):
+    for name, value in part.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        elif value is None:
+            into.pop(name, None)
+        else:
+            into[name] = value
+
+
+def _luks2_texts():
+    area = _read(os.path.join(FIXTURES, "disk", "luks2-header.bin"))
+    text = area[4096:].split(b"\0", 1)[0]
+    for part in LUKS2_PARTS:
+        document = json.loads(text)
+        _merge(document, part)
+        if "keyslots" in part and "1" in part["keyslots"]:
+            second = json.loads(text)["keyslots"]["0"]
+            second["area"]["offset"] = "1048576"
+            document["keyslots"]["1"] = second
+            document["digests"]["0"]["keyslots"] = ["0", "1"]
+        yield json.dumps(document, separators=(",", ":")).encode()
+
+
+def luks2_json():
+    yield from _luks2_texts()
+
+
+def luks2():
+    area = bytearray(_read(os.path.join(FIXTURES, "disk", "luks2-header.bin")))
+    half = len(area) // 2
+    for text in _luks2_texts():
+        for at in (0, half):
+            area[at + 4096:at + half] = text.ljust(half - 4096, b"\0")
+            area[at + 448:at + 512] = bytes(64)
+            area[at + 448:at + 480] = hashlib.sha256(area[at:at + half]).digest()
+        yield bytes(area)
+
+
 def write(target, folder):
     """Writes the seeds of a target into a folder, named by their content. Returns how many."""
     os.makedirs(folder, exist_ok=True)
