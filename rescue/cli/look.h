@@ -23,9 +23,9 @@ struct LookOptions {
   std::vector<std::string> secrets;  // one for all disks, or one for each, in their order
   // --wal-dir: none, or one for each place (directories first); empty: where the place itself says
   std::vector<std::string> log_directories;
-  UnlockOptions unlock;              // for all disks
-  std::uint64_t revision = 0;        // 0: the latest
-  std::uint64_t limit = 0;           // 0: no limit
+  UnlockOptions unlock;        // for all disks
+  std::uint64_t revision = 0;  // 0: the latest
+  std::uint64_t limit = 0;     // 0: no limit
   std::string prefix;
   std::string from;
   bool values = false;

@@ -24,7 +24,7 @@ double SecondsSince(Clock::time_point start) {
 // One block of argon2, 1 KiB (RFC 9106, section 3.5). Only the amount and kind of work matters
 // here: nothing that is computed is used.
 using Block = std::array<std::uint64_t, 128>;
-constexpr std::size_t kBlocks = 8 * 1024;
+constexpr std::size_t kBlocks = 8192;
 
 // RFC 9106, section 3.6: addition with a multiplication of the low halves.
 inline std::uint64_t Mix(std::uint64_t a, std::uint64_t b) {
@@ -88,8 +88,9 @@ double SecondsFor(const KeySlot& slot, const UnlockSpeed& speed) {
   const KeyDerivation& derivation = slot.derivation;
   if (derivation.type == "pbkdf2") {
     const std::uint64_t hash_size = derivation.hash == "sha512" ? 64 : 32;
-    const auto blocks = static_cast<double>((slot.area_key_size + hash_size - 1) / hash_size);
-    return static_cast<double>(derivation.iterations) * blocks / speed.pbkdf2_per_second;
+    const std::uint64_t blocks = (slot.area_key_size + hash_size - 1) / hash_size;
+    return static_cast<double>(derivation.iterations) * static_cast<double>(blocks) /
+           speed.pbkdf2_per_second;
   }
   const double threads = static_cast<double>(
       std::clamp<std::uint64_t>(derivation.threads, 1, std::max(1U, speed.processors)));

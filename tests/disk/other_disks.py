@@ -69,7 +69,7 @@ def check_rescue(steps, name, file_system):
 
 
 def without_encryption(bench):
-    """kubeadm nodes on a plain ext4 partition and a whole xfs disk: the same view, the same way back, never by 'auto'."""
+    """kubeadm nodes on a plain ext4 partition and a whole xfs disk: same view, same way back, never by 'auto'."""
     ext4, xfs = empty_image(bench, "ext4.img", 96), empty_image(bench, "xfs.img", SMALL_XFS_MIB)
     add_partition(ext4)
     tree = ["TREE=" + kubeadm_tree(bench)]

@@ -191,7 +191,8 @@ ROWS = [
     # Partition tables and other formats.
     refused("partition table in the header", "header-padding", ["bytes", "494", PARTITION + MBR_MARK]),
     refused("GPT in the header", "header-padding", ["bytes", "512", b"EFI PART".hex()]),
-    opened("partition table, accepted", ["bytes", "494", PARTITION + MBR_MARK], options=["--accept", "header:header-padding"],
+    opened("partition table, accepted", ["bytes", "494", PARTITION + MBR_MARK],
+           options=["--accept", "header:header-padding"],
            findings=["header-padding"]),
     refused("partition table instead", "partition-table", ["wipe"],
             ["raw", "446", PARTITION], ["raw", "510", MBR_MARK]),
@@ -267,7 +268,8 @@ def make(row, base, image, editor):
 def look(row, image, program, secret):
     before = sha256(image)
     done = subprocess.run([program, "inspect", "--disk", image, "--secret", secret, "--json", *row.options],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, text=True)
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                          text=True)
     said = done.stdout + done.stderr
     check(done.returncode == row.status, "%s: expected exit %d, got %d: %s" % (
         row.name, row.status, done.returncode, said[-800:]))
