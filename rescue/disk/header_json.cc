@@ -367,7 +367,7 @@ void CollectDifferences(const Json& a, const Json& b, const std::string& path, s
   Json both = a;
   both.update(b);
   for (const auto& [name, value] : both.items()) {
-    const std::string below = path.empty() ? name : path + "." + name;
+    const std::string below = path.empty() ? name : fmt::format("{}.{}", path, name);
     CollectDifferences(a.value(name, Json()), b.value(name, Json()), below, limit, found);
   }
 }
