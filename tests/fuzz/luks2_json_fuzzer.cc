@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   header.json = text;
   // The same with sorted names and no white space: what libcryptsetup might write back.
   disk::Header again = Empty();
-  const std::string canonical = nlohmann::json::parse(text).dump();
+  const std::string canonical = nlohmann::json::parse(text).dump(-1, ' ', /*ensure_ascii=*/true);
   PROMISE(disk::DecodeMetadata(canonical, again));
   again.json = canonical;
   PROMISE(disk::DifferingFields(text, canonical, 3).empty());
