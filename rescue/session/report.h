@@ -16,8 +16,6 @@ std::string_view Name(Command command);
 // Keys are stable; identifiers are 16-digit hexadecimal strings, sizes bytes, times milliseconds.
 nlohmann::json ToJson(const Command& command, const Outcome& outcome, const Status& status);
 
-nlohmann::json ToJson(const disk::FoundDisk& found);
-
 // The parts of the text, for faces that show them one at a time. A line is a label, padded to
 // kLabelWidth, a blank and the text; lines without label continue the one before.
 inline constexpr std::size_t kLabelWidth = 12;
@@ -32,7 +30,6 @@ enum class Section {
 std::vector<std::string> ToText(const Outcome& outcome, Section section);
 
 // All of it. Lines without line ends; blank ones between sections.
-// Lines without line ends; blank ones between sections.
 std::vector<std::string> ToText(const Outcome& outcome);
 // "error: ...", and the hint below.
 std::vector<std::string> ToText(const Error& error);
