@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "rescue/base/units.h"
@@ -170,39 +171,67 @@ Status SyncParents(FileSystem& data, const Edit& edit) {
   return {};
 }
 
+// What was written and is not durable yet, and the order in which it has to become so: everything
+// before the next name, and, in one file, everything above before what lies below it (the last
+// write of a backend's transaction is a meta page, at its start).
+class Unsynced {
+ public:
+  explicit Unsynced(FileSystem& data) : data_(data) {}
+
+  Status Before(const Edit& edit) {
+    if (ChangesNames(edit)) return SyncAll();
+    const auto* write = std::get_if<WriteRange>(&edit);
+    if (write == nullptr) return {};
+    const auto found = highest_.find(write->path);
+    if (found == highest_.end() || write->offset >= found->second) return {};
+    highest_.erase(found);
+    return data_.SyncFile(write->path);
+  }
+
+  void After(const Edit& edit) {
+    if (std::holds_alternative<Rename>(edit) || std::holds_alternative<Remove>(edit)) return;
+    const auto* write = std::get_if<WriteRange>(&edit);
+    for (const std::string& path : PathsOf(edit)) {
+      auto& highest = highest_[path];
+      if (write != nullptr) highest = std::max(highest, write->offset);
+    }
+  }
+
+  Status SyncAll() {
+    for (const auto& [path, highest] : highest_) {
+      ASSIGN_OR_RETURN(const FileStatus status, data_.Stat(path));
+      RETURN_IF_ERROR(status.type == FileType::kDirectory ? data_.SyncDirectory(path)
+                                                          : data_.SyncFile(path));
+    }
+    highest_.clear();
+    return {};
+  }
+
+ private:
+  FileSystem& data_;
+  std::map<std::string, std::uint64_t> highest_;  // offset written so far, by path
+};
+
 Status PerformEdits(FileSystem& data, JournalFile& file, const EditList& edits) {
+  Unsynced unsynced(data);
   std::size_t step = 0;
   for (std::size_t i = 0; i < edits.size(); ++i) {
+    RETURN_IF_ERROR(unsynced.Before(edits[i]));
+    const bool names = ChangesNames(edits[i]);
+    if (names && step == LastTellingStep(file.journal)) {
+      RETURN_IF_ERROR(file.RecordStep(step, /*undoing=*/false));
+    }
     auto done = std::visit(Performer{data}, edits[i]);
     if (!done) {
       return Fail(done.error().Within(
           fmt::format("edit {} of {} ({})", i + 1, edits.size(), Describe(edits[i]))));
     }
-    if (!ChangesNames(edits[i])) continue;
+    unsynced.After(edits[i]);
+    if (!names) continue;
     RETURN_IF_ERROR(SyncParents(data, edits[i]));
-    RETURN_IF_ERROR(file.RecordStep(++step, /*undoing=*/false));
+    ++step;
   }
-  return {};
-}
-
-Status SyncEdited(FileSystem& data, const EditList& edits) {
-  const auto names = NameEdits(edits);
-  std::set<std::string> paths;
-  std::size_t step = 0;
-  for (const Edit& edit : edits) {
-    if (ChangesNames(edit)) ++step;
-    for (const std::string& path : PathsOf(edit)) {
-      if (const auto now = LaterPath(names, step, names.size(), path)) paths.insert(*now);
-    }
-  }
-  for (const std::string& path : paths) {
-    const auto status = data.Stat(path);
-    if (!status && IsNotFound(status.error())) continue;  // the old name of a rename
-    if (!status) return Fail(status.error());
-    RETURN_IF_ERROR(status->type == FileType::kDirectory ? data.SyncDirectory(path)
-                                                         : data.SyncFile(path));
-  }
-  return {};
+  return unsynced.SyncAll();
 }
 
 Result<std::vector<After>> ReadAfter(const FileView& data, std::vector<After> expected) {
@@ -221,7 +250,6 @@ Result<std::vector<After>> ReadAfter(const FileView& data, std::vector<After> ex
 Status CarryOut(FileSystem& data, JournalFile& file, const Draft& draft) {
   const EditList& edits = draft.plan.edits;
   RETURN_IF_ERROR(PerformEdits(data, file, edits));
-  RETURN_IF_ERROR(SyncEdited(data, edits));
   ASSIGN_OR_RETURN(std::vector<After> after, ReadAfter(data, draft.after));
   // Set before the record is written: a failure may leave it readable, and a roll back must then
   // begin by taking it away.
@@ -301,11 +329,12 @@ Result<ApplyOutcome> Apply(FileSystem& data, FileSystem& journals,
   //  3. The journal: header, plan, everything that will be overwritten, cut off or removed, and
   //     zeros for the records of steps 4, 6 and 8; file and directory synced.
   //  4. PREP. Before it, no edit has started; from here on, an interruption is rolled back.
-  //  5. The edits, in order. Those that write or cut content or set attributes are not synced one
-  //     by one: undo accepts any part of them.
-  //  6. After each edit that changes names: its directories synced, then a STEP record. So at most
-  //     one such edit is in doubt, and the names themselves tell whether it was done.
-  //  7. All edited files and directories synced, then read back.
+  //  5. The edits, in order. One that changes names begins when all before it is durable, and its
+  //     directories are synced after it. Of those that only write, cut or set attributes, undo
+  //     accepts any part; in one file, a write below an earlier one begins when that is durable.
+  //  6. A STEP record before an edit after which the names alone would no longer tell how many
+  //     edits are done, because they come back to what they were (LastTellingStep).
+  //  7. What is not yet durable is synced, then everything is read back.
   //  8. DONE. Before it, an interruption is rolled back; after it, the change stands.
   RETURN_IF_ERROR(DiscardIncomplete(journals, journal_directory, present));  // 1
   ASSIGN_OR_RETURN(const JournalPlace place, ChoosePlace(journals, journal_directory));

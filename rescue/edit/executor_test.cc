@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <cerrno>
 #include <filesystem>
@@ -271,12 +272,52 @@ TEST_CASE("Each storage has its own room, and the journal shares one of them") {
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code == "no-space");
   }
-  data_room.SetFreeSpace(each + 4'096);
+  data_room.SetFreeSpace(each + need->journal_bytes);
   log_room.SetFreeSpace(each);
   const auto shared = Apply(data, data_room, "journals", edits, "");
   REQUIRE_FALSE(shared);
   CHECK(shared.error().message.find("journal and new files") != std::string::npos);
   CHECK(Apply(data, journals, "", edits, ""));
+}
+
+// As a backend's transaction and a new log are made.
+TEST_CASE("What a write or a name counts on is durable before it") {
+  MemoryFileSystem files;
+  REQUIRE(files.CreateFile("db", {}));
+  REQUIRE(files.WriteAt("db", 0, Bytes(20'000, std::byte{1})));
+  const Bytes page(4'096, std::byte{2});
+  FaultScript script;
+  FaultFileSystem data(files, script);
+  MemoryFileSystem journals;
+  const EditList edits = {CreateFile{"new", page, {}}, WriteRange{"db", 8'192, page},
+                          WriteRange{"db", 12'288, page}, WriteRange{"db", 0, page},
+                          Rename{"new", "log"}};
+  REQUIRE(Apply(data, journals, "", edits, ""));
+  std::vector<std::string> order;
+  for (const auto& line : script.log) {
+    // CheckWritable's questions come before the first edit.
+    if (order.empty() && !line.starts_with("create")) continue;
+    order.push_back(line.substr(0, line.find(' ', line.find(' ') + 1)));
+  }
+  CHECK(order == std::vector<std::string>{"create new", "write new", "sync-directory ", "write db",
+                                          "write db", "sync db", "write db", "sync db", "sync new",
+                                          "rename new", "sync-directory "});
+}
+
+TEST_CASE("Names that tell how far a change came need no records of it") {
+  const auto count = [](const EditList& edits) {
+    MemoryFileSystem files;
+    REQUIRE(files.CreateFile("a", {}));
+    FaultScript script;
+    MemoryFileSystem journals;
+    FaultFileSystem counted(journals, script);
+    REQUIRE(Apply(files, counted, "", edits, ""));
+    return std::count_if(script.log.begin(), script.log.end(),
+                         [](const std::string& line) { return line.starts_with("sync "); });
+  };
+  const auto none = count({WriteRange{"a", 0, Bytes(1)}});
+  CHECK(count({Rename{"a", "b"}, CreateFile{"c", {}, {}}, Remove{"c"}}) == none + 1);
+  CHECK(count({Rename{"a", "b"}, CreateFile{"c", {}, {}}, Rename{"c", "a"}}) == none);
 }
 
 TEST_CASE("The journal of an append is small, whatever the size of the files") {

@@ -252,6 +252,14 @@ Status JournalFile::RecordStep(std::size_t step, bool undoing) {
   return {};
 }
 
+std::size_t LastTellingStep(const Journal& journal) {
+  const std::vector<std::string>& steps = journal.plan.steps;
+  std::set<std::string_view> seen;
+  std::size_t step = journal.step;
+  while (step < steps.size() && seen.insert(steps[step]).second) ++step;
+  return step - 1;
+}
+
 Result<std::size_t> FindStep(const FileView& data, const Journal& journal) {
   const JournalPlan& plan = journal.plan;
   ASSIGN_OR_RETURN(const std::string names, NamesNow(data, plan.paths));
@@ -260,8 +268,10 @@ Result<std::size_t> FindStep(const FileView& data, const Journal& journal) {
     candidates = {plan.steps.size() - 1};
   } else if (journal.undoing && journal.step > 0) {
     candidates.push_back(journal.step - 1);
-  } else if (!journal.undoing && journal.step + 1 < plan.steps.size()) {
-    candidates.push_back(journal.step + 1);
+  } else if (!journal.undoing) {
+    for (std::size_t step = journal.step; step < LastTellingStep(journal); ++step) {
+      candidates.push_back(step + 1);
+    }
   }
   for (const std::size_t step : candidates) {
     if (plan.steps[step] != names) continue;

@@ -21,7 +21,13 @@ struct JournalFile {
   Status RecordStep(std::size_t step, bool undoing);
 };
 
-// How many name edits are done: what the journal says, or one more, as the files themselves show.
+// While applying: the last step (see names.h) up to which the names alone tell which one is
+// reached, counted from the step that the journal says. All of them differ; the one after it has
+// the names of one of them, or does not exist.
+std::size_t LastTellingStep(const Journal& journal);
+
+// How many name edits are done, as the files themselves show: what the journal says, or more up to
+// LastTellingStep; while taking back, what the journal says or one less.
 // Errors: "changed-since" (kRefused) when the data directory is not as an interrupted or finished
 // run of these edits leaves it. Writes nothing.
 Result<std::size_t> FindStep(const FileView& data, const Journal& journal);

@@ -11,8 +11,9 @@ namespace {
 
 constexpr std::string_view kAside = "before-restore";
 constexpr std::string_view kFresh = "new";  // beside the old files, until it gets its name
-// The last old segment, until the new log has its name: a number that no log gets to. See Beside.
+// The last old segment, until the new log has its name: a number that no log gets to. See SetGuard.
 constexpr std::string_view kGuard = "ffffffffffffffff-ffffffffffffffff.wal";
+constexpr std::uint64_t kGuardSize = 4096;  // a block, which holds its first records
 
 struct OldFiles {
   std::vector<std::string> segments;  // names in the log's directory
@@ -82,17 +83,10 @@ class Swap {
     RETURN_IF_ERROR(AddNewDirectory(data_, snap_aside, kSnapDirectory, edits));
     RETURN_IF_ERROR(Create(JoinPath(log_aside, kFresh), JoinPath(snap_aside, kFresh), edits));
     AddPages(commit, edits);
-    // Without any segment there is no log to etcd: told to be a new cluster of one (kubeadm's first
-    // control plane node is), it serves the backend without its tail and applies nothing that is
-    // written next. With the guard alone it ends with "wal: file not found", with the guard behind
-    // the new log with "wal: crc mismatch" (tried with 3.4.23, 3.5.16, 3.5.30).
-    const std::string guard = JoinPath(kLogDirectory, kGuard);
     for (std::size_t i = 0; i + 1 < old_.segments.size(); ++i) {
       MoveAside(kLogDirectory, log_aside, old_.segments[i], edits);
     }
-    if (!old_.segments.empty() && old_.segments.back() != kGuard) {
-      edits.push_back(edit::Rename{JoinPath(kLogDirectory, old_.segments.back()), guard});
-    }
+    SetGuard(edits);
     for (const auto& name : old_.snaps) MoveAside(kSnapDirectory, snap_aside, name, edits);
     edits.push_back(edit::Rename{JoinPath(snap_aside, kFresh), snap_path_});
     AddMeta(commit, edits);
@@ -103,14 +97,18 @@ class Swap {
     }
     edits.push_back(edit::Rename{JoinPath(log_aside, kFresh), log_path_});
     if (!old_.segments.empty()) {
-      edits.push_back(edit::Rename{guard, JoinPath(log_aside, old_.segments.back())});
+      edits.push_back(edit::Rename{Guard(), JoinPath(log_aside, old_.segments.back())});
     }
     return edits;
   }
 
   Result<edit::EditList> Instead(const bolt::CommitPlan& commit) {
     edit::EditList edits;
-    for (const auto& name : old_.segments) RemoveAtOnce(kLogDirectory, name, edits);
+    for (std::size_t i = 0; i + 1 < old_.segments.size(); ++i) {
+      RemoveAtOnce(kLogDirectory, old_.segments[i], edits);
+    }
+    SetGuard(edits);
+    RETURN_IF_ERROR(CutGuard(edits));
     for (const auto& name : old_.snaps) RemoveAtOnce(kSnapDirectory, name, edits);
     if (!old_.has_log_directory) {
       RETURN_IF_ERROR(AddNewDirectory(data_, std::string(kLogDirectory), kSnapDirectory, edits));
@@ -123,10 +121,31 @@ class Swap {
       if (has_db) edits.push_back(edit::Remove{std::string(kBackendPath)});
       edits.push_back(edit::Rename{findings_.backend_path, std::string(kBackendPath)});
     }
+    if (!old_.segments.empty()) edits.push_back(edit::Remove{Guard()});
     return edits;
   }
 
  private:
+  static std::string Guard() { return JoinPath(kLogDirectory, kGuard); }
+
+  // Without any segment there is no log to etcd: told to be a new cluster of one (kubeadm's first
+  // control plane node is), it serves the backend without its tail and applies nothing that is
+  // written next. With the guard alone it ends with "wal: file not found", with the guard behind
+  // the new log with "wal: crc mismatch" (tried with 3.4.23, 3.5.16, 3.5.30).
+  void SetGuard(edit::EditList& edits) const {
+    if (old_.segments.empty() || old_.segments.back() == kGuard) return;
+    edits.push_back(edit::Rename{JoinPath(kLogDirectory, old_.segments.back()), Guard()});
+  }
+
+  // As short as it can be: an empty one behind the new log would be taken for its continuation.
+  Status CutGuard(edit::EditList& edits) const {
+    if (old_.segments.empty()) return {};
+    const std::string path = JoinPath(kLogDirectory, old_.segments.back());
+    ASSIGN_OR_RETURN(const FileStatus status, data_.Stat(path));
+    edits.push_back(edit::Truncate{Guard(), std::min(status.size, kGuardSize)});
+    return {};
+  }
+
   Status Create(const std::string& log_path, const std::string& snap_path, edit::EditList& edits) {
     std::vector<std::string> like_log;
     for (const auto& name : old_.segments) like_log.push_back(JoinPath(kLogDirectory, name));
