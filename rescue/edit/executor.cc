@@ -164,13 +164,6 @@ struct Performer {
   }
 };
 
-Status SyncParents(FileSystem& data, const Edit& edit) {
-  std::set<std::string> parents;
-  for (const std::string& path : PathsOf(edit)) parents.insert(ParentPath(path));
-  for (const std::string& parent : parents) RETURN_IF_ERROR(data.SyncDirectory(parent));
-  return {};
-}
-
 // What was written and is not durable yet, and the order in which it has to become so: everything
 // before the next name, and, in one file, everything above before what lies below it (the last
 // write of a backend's transaction is a meta page, at its start).
@@ -179,7 +172,12 @@ class Unsynced {
   explicit Unsynced(FileSystem& data) : data_(data) {}
 
   Status Before(const Edit& edit) {
-    if (ChangesNames(edit)) return SyncAll();
+    if (ChangesNames(edit)) {
+      // A path says where a directory is only until names move.
+      const bool adds =
+          std::holds_alternative<CreateFile>(edit) || std::holds_alternative<MakeDirectory>(edit);
+      return adds ? SyncFiles() : SyncAll();
+    }
     const auto* write = std::get_if<WriteRange>(&edit);
     if (write == nullptr) return {};
     const auto found = highest_.find(write->path);
@@ -188,28 +186,54 @@ class Unsynced {
     return data_.SyncFile(write->path);
   }
 
-  void After(const Edit& edit) {
-    if (std::holds_alternative<Rename>(edit) || std::holds_alternative<Remove>(edit)) return;
-    const auto* write = std::get_if<WriteRange>(&edit);
-    for (const std::string& path : PathsOf(edit)) {
-      auto& highest = highest_[path];
-      if (write != nullptr) highest = std::max(highest, write->offset);
+  // A name is made durable at once; what it names is not.
+  Status After(const Edit& edit) {
+    if (ChangesNames(edit)) RETURN_IF_ERROR(SyncParents(edit));
+    if (const auto* made = std::get_if<MakeDirectory>(&edit)) directories_.insert(made->path);
+    if (const auto* made = std::get_if<CreateFile>(&edit)) highest_[made->path] = 0;
+    if (const auto* cut = std::get_if<Truncate>(&edit)) highest_.try_emplace(cut->path, 0);
+    if (const auto* write = std::get_if<WriteRange>(&edit)) {
+      auto& highest = highest_[write->path];
+      highest = std::max(highest, write->offset);
     }
+    const auto* set = std::get_if<SetAttributes>(&edit);
+    if (set == nullptr) return {};
+    ASSIGN_OR_RETURN(const FileStatus status, data_.Stat(set->path));
+    if (status.type == FileType::kDirectory) {
+      directories_.insert(set->path);
+    } else {
+      highest_.try_emplace(set->path, 0);
+    }
+    return {};
   }
 
   Status SyncAll() {
-    for (const auto& [path, highest] : highest_) {
-      ASSIGN_OR_RETURN(const FileStatus status, data_.Stat(path));
-      RETURN_IF_ERROR(status.type == FileType::kDirectory ? data_.SyncDirectory(path)
-                                                          : data_.SyncFile(path));
-    }
-    highest_.clear();
+    RETURN_IF_ERROR(SyncFiles());
+    for (const std::string& path : directories_) RETURN_IF_ERROR(data_.SyncDirectory(path));
+    directories_.clear();
     return {};
   }
 
  private:
+  Status SyncFiles() {
+    for (const auto& [path, highest] : highest_) RETURN_IF_ERROR(data_.SyncFile(path));
+    highest_.clear();
+    return {};
+  }
+
+  Status SyncParents(const Edit& edit) {
+    std::set<std::string> parents;
+    for (const std::string& path : PathsOf(edit)) parents.insert(ParentPath(path));
+    for (const std::string& parent : parents) {
+      RETURN_IF_ERROR(data_.SyncDirectory(parent));
+      directories_.erase(parent);
+    }
+    return {};
+  }
+
   FileSystem& data_;
   std::map<std::string, std::uint64_t> highest_;  // offset written so far, by path
+  std::set<std::string> directories_;             // themselves, not what is in them
 };
 
 Status PerformEdits(FileSystem& data, JournalFile& file, const EditList& edits) {
@@ -226,10 +250,8 @@ Status PerformEdits(FileSystem& data, JournalFile& file, const EditList& edits) 
       return Fail(done.error().Within(
           fmt::format("edit {} of {} ({})", i + 1, edits.size(), Describe(edits[i]))));
     }
-    unsynced.After(edits[i]);
-    if (!names) continue;
-    RETURN_IF_ERROR(SyncParents(data, edits[i]));
-    ++step;
+    RETURN_IF_ERROR(unsynced.After(edits[i]));
+    if (names) ++step;
   }
   return unsynced.SyncAll();
 }
