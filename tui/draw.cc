@@ -245,7 +245,8 @@ class Painter {
     const int first =
         view_.at_end ? std::max(0, last - view_.scroll) : std::clamp(view_.scroll, 0, last);
     for (int i = 0; i < height; ++i) {
-      PaintRow(rows[static_cast<std::size_t>(first + i)], top + i);
+      const int row = first + i;
+      PaintRow(rows[static_cast<std::size_t>(row)], top + i);
     }
     frame_.page = height;
     frame_.body_rows = all;
@@ -282,7 +283,8 @@ class Painter {
       first = std::min(first, all - height);
     }
     for (int i = 0; i < std::min(height, all); ++i) {
-      PaintRow(rows[static_cast<std::size_t>(first + i)], top + i);
+      const int row = first + i;
+      PaintRow(rows[static_cast<std::size_t>(row)], top + i);
     }
     if (all > height) {
       const int hidden = all - height - first;

@@ -95,6 +95,7 @@ void Story::DressUp(session::Outcome& outcome) const {
   facts.found = Disk("/dev/vdb", kUuid);
   facts.key_slot = 0;
   facts.boot_safe = true;
+  facts.boot.because = {"no node to ask"};
   outcome.journal_path = "var/lib/etcd.etcd-rescue on the volume";
   if (outcome.applied || outcome.undone) outcome.sealed.emplace();
 }
