@@ -20,6 +20,9 @@ Parts PartsOf(const Secret& secret) {
   if (const auto* master = std::get_if<MasterSecret>(&secret)) {
     return {master->key.Reveal(), master->salt.Reveal()};
   }
+  if (const auto* passphrase = std::get_if<Passphrase>(&secret)) {
+    return {passphrase->bytes.Reveal(), {}};
+  }
   return {std::get<DiskKey>(secret).bytes.Reveal(), {}};
 }
 
@@ -32,8 +35,9 @@ tl::unexpected<Error> Bad() {
 }  // namespace
 
 SealedKind KindOf(const Secret& secret) {
-  return std::holds_alternative<MasterSecret>(secret) ? SealedKind::kMasterSecret
-                                                      : SealedKind::kDiskKey;
+  if (std::holds_alternative<MasterSecret>(secret)) return SealedKind::kMasterSecret;
+  if (std::holds_alternative<Passphrase>(secret)) return SealedKind::kPassphrase;
+  return SealedKind::kDiskKey;
 }
 
 Result<SecretBytes> EncodePayload(const Secret& secret) {
@@ -69,7 +73,8 @@ Result<Secret> DecodePayload(SealedKind kind, ByteView payload) {
       if (first.size() != kDiskKeySize || !second.empty()) return Bad();
       return DiskKey{SecretBytes::CopyOf(first)};
     case SealedKind::kPassphrase:
-      break;
+      if (!second.empty()) return Bad();
+      return Passphrase{SecretBytes::CopyOf(first)};
   }
   return Bad();
 }

@@ -401,8 +401,9 @@ Status SaveReportIn(RealFileSystem& files, const std::string& path, const std::s
 }
 
 Status SaveReport(const std::string& path, const std::string& text, const std::string& json) {
-  std::string folder = ParentPath(path);
-  if (folder.empty()) folder = path.starts_with('/') ? "/" : ".";
+  const std::string parent = ParentPath(path);
+  const std::string_view here = path.starts_with('/') ? "/" : ".";
+  const std::string folder(parent.empty() ? here : std::string_view(parent));
   const std::string name = path.substr(path.rfind('/') + 1);
   if (name.empty()) {
     return Fail(ErrorKind::kUsage, "bad-path", "save the report: the path names no file",
