@@ -18,10 +18,10 @@ struct AppendOptions {
   bool drop_records_behind_damage = false;
   // Entries behind this index are replaced: the new ones follow it. They stay in the file; later
   // entries with the same index override them (wal/wal.go, ReadAll). Needs at least one new entry.
-  std::optional<std::uint64_t> keep_through;
+  std::optional<std::uint64_t> keep_through{};
   // Snapshot record behind everything else, for a .snap that is made in the same plan; segment and
   // offset are ignored.
-  std::optional<SnapshotMark> mark;
+  std::optional<SnapshotMark> mark{};
 };
 
 struct AppendPlan {
@@ -50,7 +50,7 @@ Result<AppendPlan> PlanAppend(const Log& log, std::span<const Entry> entries,
 struct FreshLog {
   Metadata metadata;
   std::optional<HardState> first_state;
-  std::optional<SnapshotMark> mark;  // segment and offset are ignored
+  std::optional<SnapshotMark> mark{};  // segment and offset are ignored
   std::vector<Entry> entries;
   std::optional<HardState> last_state;
   WireForm wire_form = WireForm::kEtcd34;
