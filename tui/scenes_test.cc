@@ -45,6 +45,7 @@ disk::FoundDisk Other(const std::string& path, const std::string& content, const
   disk.path = path;
   disk.size = std::uint64_t{32} << 30;
   disk.content = content;
+  disk.inside.word = content;
   disk.why = why;
   return disk;
 }
@@ -59,6 +60,8 @@ disk::FoundDisk Story::Disk(const std::string& path, const std::string& uuid) {
   disk.serial = "6042-11";
   disk.content = "LUKS2";
   disk.luks_uuid = uuid;
+  disk.inside.word = "LUKS2";
+  disk.inside.uuid = uuid;
   disk.is_candidate = true;
   disk.has_state_token = true;
   disk.why = "LUKS2 with Constellation's state disk token";
