@@ -5,6 +5,7 @@
 //          <── Take(): progress, stages, what came of it ─────┘   fd() says when
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>

@@ -3,6 +3,7 @@
 // record.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 

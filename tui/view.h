@@ -2,6 +2,7 @@
 // and by line_mode.h line by line. Nothing here knows a terminal.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>

@@ -6,6 +6,7 @@
 //   together: member/snap/db, member/wal/0000000000000000-0000000000000000.wal
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>

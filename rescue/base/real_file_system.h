@@ -3,6 +3,7 @@
 // outside.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 

@@ -3,6 +3,7 @@
 // cannot show a crashed disk at all.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 

@@ -1,6 +1,7 @@
 // The data directory and the plans on which the executor's tests run.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>

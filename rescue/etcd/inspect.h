@@ -1,6 +1,7 @@
 // Looks at a data directory and reports what is there. Reads only.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
 #include "rescue/etcd/findings.h"

@@ -1,6 +1,7 @@
 // What the strategies share. Private to this room.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -6,6 +6,7 @@
 // sealed secret names the key.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

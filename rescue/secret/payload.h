@@ -2,6 +2,8 @@
 // most 128 bytes. Described in FORMAT.md.
 #pragma once
 
+#include <cstdint>
+
 #include "rescue/secret/secret.h"
 #include "rescue/secret/tpm_blob.h"
 

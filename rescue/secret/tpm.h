@@ -6,6 +6,7 @@
 #include <tss2/tss2_esys.h>
 
 #include <array>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>

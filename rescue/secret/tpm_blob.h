@@ -2,6 +2,7 @@
 // is secret, and nothing in it is trusted: the TPM refuses what was changed.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 

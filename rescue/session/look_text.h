@@ -2,6 +2,7 @@
 // for keys, values and reasons, which are as long as they are.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -2,6 +2,7 @@
 // pages of its machine's page size (os.Getpagesize), so files with others are made here.
 #pragma once
 
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <utility>

@@ -2,6 +2,7 @@
 // function for every way in which it may have been left behind.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>

@@ -2,6 +2,7 @@
 // with a field while it is being filled in.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
