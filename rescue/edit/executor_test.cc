@@ -227,7 +227,7 @@ TEST_CASE("An append into a hole needs a block, and is refused without one") {
   MemoryFileSystem journals;
   Sparse data(*files, "member/wal/1.wal", true);
   const std::uint64_t need = ComputeSpaceNeed(data, testing::AppendPlan())->data_bytes();
-  CHECK(need == 2 * 4'096);  // two writes, each in whole blocks
+  CHECK(need == 8'192);  // two writes, each in whole blocks
   const auto refused = Apply(data, journals, "", testing::AppendPlan(), "");
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == "no-space");

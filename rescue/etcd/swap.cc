@@ -13,7 +13,6 @@ constexpr std::string_view kAside = "before-restore";
 constexpr std::string_view kFresh = "new";  // beside the old files, until it gets its name
 // The last old segment, until the new log has its name: a number that no log gets to. See SetGuard.
 constexpr std::string_view kGuard = "ffffffffffffffff-ffffffffffffffff.wal";
-constexpr std::uint64_t kGuardSize = 4096;  // a block, which holds its first records
 
 struct OldFiles {
   std::vector<std::string> segments;  // names in the log's directory
@@ -104,11 +103,8 @@ class Swap {
 
   Result<edit::EditList> Instead(const bolt::CommitPlan& commit) {
     edit::EditList edits;
-    for (std::size_t i = 0; i + 1 < old_.segments.size(); ++i) {
-      RemoveAtOnce(kLogDirectory, old_.segments[i], edits);
-    }
-    SetGuard(edits);
-    RETURN_IF_ERROR(CutGuard(edits));
+    // No guard here: its new name could need a block while there is none.
+    for (const auto& name : old_.segments) RemoveAtOnce(kLogDirectory, name, edits);
     for (const auto& name : old_.snaps) RemoveAtOnce(kSnapDirectory, name, edits);
     if (!old_.has_log_directory) {
       RETURN_IF_ERROR(AddNewDirectory(data_, std::string(kLogDirectory), kSnapDirectory, edits));
@@ -121,7 +117,6 @@ class Swap {
       if (has_db) edits.push_back(edit::Remove{std::string(kBackendPath)});
       edits.push_back(edit::Rename{findings_.backend_path, std::string(kBackendPath)});
     }
-    if (!old_.segments.empty()) edits.push_back(edit::Remove{Guard()});
     return edits;
   }
 
@@ -135,15 +130,6 @@ class Swap {
   void SetGuard(edit::EditList& edits) const {
     if (old_.segments.empty() || old_.segments.back() == kGuard) return;
     edits.push_back(edit::Rename{JoinPath(kLogDirectory, old_.segments.back()), Guard()});
-  }
-
-  // As short as it can be: an empty one behind the new log would be taken for its continuation.
-  Status CutGuard(edit::EditList& edits) const {
-    if (old_.segments.empty()) return {};
-    const std::string path = JoinPath(kLogDirectory, old_.segments.back());
-    ASSIGN_OR_RETURN(const FileStatus status, data_.Stat(path));
-    edits.push_back(edit::Truncate{Guard(), std::min(status.size, kGuardSize)});
-    return {};
   }
 
   Status Create(const std::string& log_path, const std::string& snap_path, edit::EditList& edits) {

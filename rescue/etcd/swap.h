@@ -15,8 +15,8 @@ namespace rescue::etcd {
 //  6. A received backend takes the place of db, which goes to before-restore/.
 //  7. The new log gets its name, and the last old segment goes to the others.
 // `tight_space`: there is no room for two logs. The old files are removed first (their content goes
-// to the journal, which then has to lie elsewhere), and nothing is kept beside; of the last segment
-// one block stays until the end, which keeps etcd from starting.
+// to the journal, which then has to lie elsewhere), and nothing is kept beside; nothing keeps an
+// etcd from starting in between.
 Result<edit::EditList> PlanSwap(const FileView& data, const Findings& findings,
                                 const bolt::CommitPlan& commit, const NewSnapshot& snapshot,
                                 Bytes log, bool tight_space);
