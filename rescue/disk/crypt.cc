@@ -9,9 +9,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "rescue/base/units.h"
 #include "rescue/disk/device_mapper.h"
@@ -306,6 +308,21 @@ std::vector<long> KernelKeysOf(const std::string& luks_uuid) {
   return keys;
 }
 
+// Waits until the kernel has collected the dropped keys; a worker of its own does that, and wipes
+// them, some time after the last link is gone. It tells nobody, so its list has to be asked again.
+// Returns a key that stays all the same, or 0.
+long AwaitKernelKeysGone(const std::string& luks_uuid) {
+  constexpr auto kPatience = std::chrono::seconds(20);
+  constexpr auto kPause = std::chrono::milliseconds(20);
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    const auto left = KernelKeysOf(luks_uuid);
+    if (left.empty()) return 0;
+    if (std::chrono::steady_clock::now() >= end) return left.front();
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 }  // namespace
 
 Status DropKernelKeys(const std::string& luks_uuid) {
@@ -316,11 +333,10 @@ Status DropKernelKeys(const std::string& luks_uuid) {
     if (KeyControl(KEYCTL_DESCRIBE, static_cast<unsigned long>(key), 0, 0) < 0) continue;
     (void)KeyControl(KEYCTL_INVALIDATE, static_cast<unsigned long>(key), 0, 0);
   }
-  const auto left = KernelKeysOf(luks_uuid);
-  if (left.empty()) return {};
+  const long left = AwaitKernelKeysGone(luks_uuid);
+  if (left == 0) return {};
   return Fail(ErrorKind::kOther, "not-sealed",
-              fmt::format("drop the volume key: the kernel's keyring still has it (key {:x})",
-                          left.front()),
+              fmt::format("drop the volume key: the kernel's keyring still has it (key {:x})", left),
               "another program opened this disk: close it there; the key is gone when the machine "
               "is off");
 }

@@ -46,7 +46,7 @@ class CheckedHeader {
 inline std::string IntegrityName(const std::string& name) { return name + "_dif"; }
 
 // Takes the volume's keys out of this thread's kernel keyring, where libcryptsetup leaves them, and
-// looks whether that worked. Errors: kOther "not-sealed".
+// waits (20 seconds at most) until the kernel has wiped them. Errors: kOther "not-sealed".
 Status DropKernelKeys(const std::string& luks_uuid);
 
 // UnlockKey with this much memory available (bytes), for tests.
