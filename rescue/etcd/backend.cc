@@ -14,8 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kRevisionSize = 17;  // 8 bytes main, '_', 8 bytes sub
-
 std::optional<std::uint64_t> DecodeU64(ByteView value) {
   ByteReader reader(value);
   const auto number = reader.Read<ub64>();
@@ -182,17 +180,6 @@ Status ReadLatestRevision(const bolt::Database& database, Backend& backend) {
 }
 
 }  // namespace
-
-std::optional<Revision> DecodeRevision(ByteView key) {
-  if (key.size() != kRevisionSize && key.size() != kRevisionSize + 1) return std::nullopt;
-  if (key.size() == kRevisionSize + 1 && key.back() != std::byte{'t'}) return std::nullopt;
-  ByteReader reader(key);
-  const auto main = reader.Read<ub64>();
-  const auto separator = reader.Take(1);
-  const auto sub = reader.Read<ub64>();
-  if (!main || !separator || !sub || separator->front() != std::byte{'_'}) return std::nullopt;
-  return Revision{main->Get(), sub->Get()};
-}
 
 Result<Backend> ReadBackend(const FileView& data, std::string_view path) {
   const auto file = data.Open(path);

@@ -12,20 +12,14 @@
 #include "rescue/base/file.h"
 #include "rescue/bolt/database.h"
 #include "rescue/etcd/requests.h"
+#include "rescue/mvcc/revision.h"
 #include "rescue/raftlog/member.h"
 #include "rescue/raftlog/raft.h"
 
 namespace rescue::etcd {
 
-// A revision of the key space: big-endian in the keys of bucket "key" (mvcc/revision.go).
-struct Revision {
-  std::uint64_t main = 0;
-  std::uint64_t sub = 0;
-  auto operator<=>(const Revision&) const = default;
-};
-
-// Reads "main_sub" (17 bytes), with or without a tombstone mark behind it (18 bytes).
-std::optional<Revision> DecodeRevision(ByteView key);
+using mvcc::DecodeRevision;
+using mvcc::Revision;
 
 struct Backend {
   std::uint64_t file_size = 0;

@@ -27,6 +27,7 @@ ninja-build
 nlohmann-json3-dev
 pkgconf
 udev/backports
+zlib1g-dev
 PACKAGES
 }
 

@@ -1,4 +1,4 @@
-#include "rescue/etcd/key_record.h"
+#include "rescue/mvcc/key_record.h"
 
 #include <fmt/format.h>
 
@@ -7,10 +7,8 @@
 
 #include "rescue/raftlog/proto.h"
 
-namespace rescue::etcd {
+namespace rescue::mvcc {
 namespace {
-
-constexpr std::size_t kTombstoneSize = 18;  // a revision of 17 bytes and 't'
 
 tl::unexpected<Error> BadRecord(ByteView key, std::string_view reason) {
   return Fail(
@@ -120,4 +118,4 @@ Result<std::uint64_t> ChooseRevision(const RevisionBounds& bounds, std::uint64_t
   return wanted;
 }
 
-}  // namespace rescue::etcd
+}  // namespace rescue::mvcc
