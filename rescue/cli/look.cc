@@ -23,7 +23,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kOutputVersion = 1;
 
 // ---- what can be said ----
 
@@ -296,15 +295,7 @@ const char* Name(LookVerb verb) {
 // command's name.
 json Document(LookVerb verb, const std::vector<session::Outcome>& outcomes, const Found& found,
               const Status& status) {
-  json document = {{"version", kOutputVersion},
-                   {"command", Name(verb)},
-                   {"ok", status.has_value()},
-                   {"exit_code", status ? 0 : static_cast<int>(status.error().kind)}};
-  if (!status) {
-    document["error"] = {{"code", status.error().code},
-                         {"message", status.error().message},
-                         {"hint", status.error().hint}};
-  }
+  json document = session::FrameJson(Name(verb), status);
   json disks = json::array();
   for (const auto& outcome : outcomes) {
     if (outcome.disk) disks.push_back(session::ToJson(outcome.disk->found));

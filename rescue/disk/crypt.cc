@@ -335,10 +335,11 @@ Status DropKernelKeys(const std::string& luks_uuid) {
   }
   const long left = AwaitKernelKeysGone(luks_uuid);
   if (left == 0) return {};
-  return Fail(ErrorKind::kOther, "not-sealed",
-              fmt::format("drop the volume key: the kernel's keyring still has it (key {:x})", left),
-              "another program opened this disk: close it there; the key is gone when the machine "
-              "is off");
+  return Fail(
+      ErrorKind::kOther, "not-sealed",
+      fmt::format("drop the volume key: the kernel's keyring still has it (key {:x})", left),
+      "another program opened this disk: close it there; the key is gone when the machine "
+      "is off");
 }
 
 }  // namespace rescue::disk

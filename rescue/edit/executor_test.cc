@@ -163,15 +163,13 @@ TEST_CASE("An append inside a preallocated segment works on a full disk") {
   CHECK(Apply(*data, journals, "", testing::AppendPlan(), ""));
 }
 
-// A file that has holes, or is as large as it says.
-class Sparse final : public FileSystem {
+// Passes everything on; tests change one answer of it.
+class Forwarding : public FileSystem {
  public:
-  Sparse(MemoryFileSystem& files, std::string path, bool hole)
-      : files_(files), path_(std::move(path)), hole_(hole) {}
+  explicit Forwarding(MemoryFileSystem& files) : files_(files) {}
 
   Result<std::unique_ptr<ReadableFile>> Open(std::string_view path) const override {
-    ASSIGN_OR_RETURN(auto file, files_.Open(path));
-    return std::make_unique<File>(std::move(file), hole_ && path == path_);
+    return files_.Open(path);
   }
   Result<FileStatus> Stat(std::string_view path) const override { return files_.Stat(path); }
   Result<std::vector<DirectoryEntry>> List(std::string_view path) const override {
@@ -198,6 +196,21 @@ class Sparse final : public FileSystem {
   Status SyncDirectory(std::string_view p) override { return files_.SyncDirectory(p); }
   Result<std::uint64_t> FreeSpace() const override { return files_.FreeSpace(); }
 
+ protected:
+  MemoryFileSystem& files_;
+};
+
+// A file that has holes, or is as large as it says.
+class Sparse final : public Forwarding {
+ public:
+  Sparse(MemoryFileSystem& files, std::string path, bool hole)
+      : Forwarding(files), path_(std::move(path)), hole_(hole) {}
+
+  Result<std::unique_ptr<ReadableFile>> Open(std::string_view path) const override {
+    ASSIGN_OR_RETURN(auto file, files_.Open(path));
+    return std::make_unique<File>(std::move(file), hole_ && path == path_);
+  }
+
  private:
   class File final : public ReadableFile {
    public:
@@ -215,7 +228,6 @@ class Sparse final : public FileSystem {
     std::unique_ptr<ReadableFile> file_;
     bool hole_;
   };
-  MemoryFileSystem& files_;
   std::string path_;
   bool hole_;
 };
@@ -487,39 +499,13 @@ TEST_CASE("Refuses to roll back an interrupted change when a size cannot come fr
 
 TEST_CASE("Notices a disk that does not give back what was written") {
   // Swallows one write to the log and says that it was done.
-  class Lossy final : public FileSystem {
+  class Lossy final : public Forwarding {
    public:
-    explicit Lossy(MemoryFileSystem& files) : files_(files) {}
+    using Forwarding::Forwarding;
     Status WriteAt(std::string_view path, std::uint64_t offset, ByteView bytes) override {
       if (path == "member/wal/1.wal" && bytes.size() == 136) return {};
-      return files_.WriteAt(path, offset, bytes);
+      return Forwarding::WriteAt(path, offset, bytes);
     }
-    Result<std::unique_ptr<ReadableFile>> Open(std::string_view path) const override {
-      return files_.Open(path);
-    }
-    Result<FileStatus> Stat(std::string_view path) const override { return files_.Stat(path); }
-    Result<std::vector<DirectoryEntry>> List(std::string_view path) const override {
-      return files_.List(path);
-    }
-    Status CreateFile(std::string_view p, const Attributes& a) override {
-      return files_.CreateFile(p, a);
-    }
-    Status MakeDirectory(std::string_view p, const Attributes& a) override {
-      return files_.MakeDirectory(p, a);
-    }
-    Status Truncate(std::string_view p, std::uint64_t s) override { return files_.Truncate(p, s); }
-    Status Rename(std::string_view f, std::string_view t) override { return files_.Rename(f, t); }
-    Status Remove(std::string_view p) override { return files_.Remove(p); }
-    Status SetAttributes(std::string_view p, const Attributes& a) override {
-      return files_.SetAttributes(p, a);
-    }
-    Status SetModified(std::string_view p, TimeNs t) override { return files_.SetModified(p, t); }
-    Status SyncFile(std::string_view p) override { return files_.SyncFile(p); }
-    Status SyncDirectory(std::string_view p) override { return files_.SyncDirectory(p); }
-    Result<std::uint64_t> FreeSpace() const override { return files_.FreeSpace(); }
-
-   private:
-    MemoryFileSystem& files_;
   };
   const auto files = Filled();
   Lossy lossy(*files);

@@ -215,16 +215,41 @@ TEST_CASE("WithoutRoomTheOldLogGoesFirst") {
   // Cut, and cut before anything grows: files that are held open (our own locks) keep their storage
   // after a removal.
   const auto& edits = restored.plan.edits;
-  std::size_t cut = 0;
+  std::set<std::string> cut;
   for (const auto& edit : edits) {
     if (std::holds_alternative<edit::WriteRange>(edit)) break;
     if (std::holds_alternative<edit::CreateFile>(edit)) break;
-    const auto* truncate = std::get_if<edit::Truncate>(&edit);
-    if (truncate == nullptr) continue;
-    ++cut;
-    CHECK(truncate->size == 0);
+    if (const auto* truncate = std::get_if<edit::Truncate>(&edit)) {
+      if (truncate->size == 0) cut.insert(truncate->path);
+    }
   }
-  CHECK(cut == survivor.findings.log->segments.size() + survivor.findings.snaps.size());
+  // All of them but the last segment, which is the guard.
+  CHECK(cut.size() == survivor.findings.log->segments.size() - 1 + survivor.findings.snaps.size());
+}
+
+TEST_CASE("WithoutRoomThereIsAGuardFromTheFirstChangeThatEtcdCouldSee") {
+  const Survivor survivor("3614-snap");
+  Wishes wishes = RestoreWishes();
+  wishes.tight_space = true;
+  const auto plan = MakePlan(*survivor.data, survivor.findings, wishes).value();
+  const std::string guard = "member/wal/ffffffffffffffff-ffffffffffffffff.wal";
+  edit::EditList done;
+  bool guarded = false;
+  for (const auto& edit : plan.edits) {
+    done.push_back(edit);
+    CAPTURE(edit::Describe(edit));
+    const auto view = edit::Overlay::Make(*survivor.data, done).value();
+    if (!guarded && std::holds_alternative<edit::Truncate>(edit)) {
+      // Only the zeros behind the last record are gone yet.
+      const auto log = raftlog::ReadLog(*view, "member/wal").value();
+      CHECK(log.last_index() == survivor.findings.log->last_index());
+      CHECK(log.tail.kind == raftlog::TailKind::kClean);
+      continue;
+    }
+    guarded = true;
+    CHECK(Exists(*view, guard).value() == (done.size() < plan.edits.size()));
+  }
+  CHECK(guarded);
 }
 
 TEST_CASE("ABumpRaisesTheRevisionUnderBothStrategies") {

@@ -13,6 +13,7 @@ constexpr std::string_view kAside = "before-restore";
 constexpr std::string_view kFresh = "new";  // beside the old files, until it gets its name
 // The last old segment, until the new log has its name: a number that no log gets to. See SetGuard.
 constexpr std::string_view kGuard = "ffffffffffffffff-ffffffffffffffff.wal";
+constexpr std::uint64_t kGuardSize = 4096;  // what is left of it while there is no room
 
 struct OldFiles {
   std::vector<std::string> segments;  // names in the log's directory
@@ -103,8 +104,11 @@ class Swap {
 
   Result<edit::EditList> Instead(const bolt::CommitPlan& commit) {
     edit::EditList edits;
-    // No guard here: its new name could need a block while there is none.
-    for (const auto& name : old_.segments) RemoveAtOnce(kLogDirectory, name, edits);
+    ASSIGN_OR_RETURN(const bool guarded, SetGuardInItsOwnRoom(edits));
+    const auto cut = old_.segments.end() - (guarded ? 1 : 0);
+    for (auto name = old_.segments.begin(); name != cut; ++name) {
+      RemoveAtOnce(kLogDirectory, *name, edits);
+    }
     for (const auto& name : old_.snaps) RemoveAtOnce(kSnapDirectory, name, edits);
     if (!old_.has_log_directory) {
       RETURN_IF_ERROR(AddNewDirectory(data_, std::string(kLogDirectory), kSnapDirectory, edits));
@@ -117,6 +121,8 @@ class Swap {
       if (has_db) edits.push_back(edit::Remove{std::string(kBackendPath)});
       edits.push_back(edit::Rename{findings_.backend_path, std::string(kBackendPath)});
     }
+    // Not cut first: behind the new log, etcd would take an empty guard for its next segment.
+    if (guarded) edits.push_back(edit::Remove{Guard()});
     return edits;
   }
 
@@ -130,6 +136,24 @@ class Swap {
   void SetGuard(edit::EditList& edits) const {
     if (old_.segments.empty() || old_.segments.back() == kGuard) return;
     edits.push_back(edit::Rename{JoinPath(kLogDirectory, old_.segments.back()), Guard()});
+  }
+
+  // The guard's new name may need a block while there is none: the zeros that etcd allocated ahead
+  // in this segment give it. Of the guard itself, its head is enough. False: there are no zeros.
+  Result<bool> SetGuardInItsOwnRoom(edit::EditList& edits) const {
+    if (old_.segments.empty() || old_.segments.back() == kGuard || !findings_.log) return false;
+    const std::string path = JoinPath(kLogDirectory, old_.segments.back());
+    const auto& tail = findings_.log->tail;
+    if (tail.path != path || tail.kind != raftlog::TailKind::kClean) return false;
+    ASSIGN_OR_RETURN(const auto file, data_.Open(path));
+    const std::uint64_t end = std::max(tail.offset, kGuardSize);
+    if (file->size() <= end) return false;
+    const std::uint64_t zeros = file->size() - end;
+    if (zeros - file->unallocated(end, zeros) < 2 * kGuardSize) return false;
+    edits.push_back(edit::Truncate{path, end});
+    edits.push_back(edit::Rename{path, Guard()});
+    if (end > kGuardSize) edits.push_back(edit::Truncate{Guard(), kGuardSize});
+    return true;
   }
 
   Status Create(const std::string& log_path, const std::string& snap_path, edit::EditList& edits) {

@@ -15,8 +15,9 @@ namespace rescue::etcd {
 //  6. A received backend takes the place of db, which goes to before-restore/.
 //  7. The new log gets its name, and the last old segment goes to the others.
 // `tight_space`: there is no room for two logs. The old files are removed first (their content goes
-// to the journal, which then has to lie elsewhere), and nothing is kept beside; nothing keeps an
-// etcd from starting in between.
+// to the journal, which then has to lie elsewhere), and nothing is kept beside. The last segment
+// becomes the guard first, in the room of the zeros that it ends with; an etcd that has not
+// preallocated any leaves no room for that, and nothing keeps it from starting in between.
 Result<edit::EditList> PlanSwap(const FileView& data, const Findings& findings,
                                 const bolt::CommitPlan& commit, const NewSnapshot& snapshot,
                                 Bytes log, bool tight_space);

@@ -307,9 +307,9 @@ std::string_view Name(Command command) {
   return "unknown";
 }
 
-json ToJson(const Command& command, const Outcome& outcome, const Status& status) {
+json FrameJson(std::string_view command, const Status& status) {
   json document = {{"version", kReportVersion},
-                   {"command", Name(command)},
+                   {"command", command},
                    {"ok", status.has_value()},
                    {"exit_code", status ? 0 : static_cast<int>(status.error().kind)}};
   if (!status) {
@@ -317,6 +317,11 @@ json ToJson(const Command& command, const Outcome& outcome, const Status& status
                          {"message", status.error().message},
                          {"hint", status.error().hint}};
   }
+  return document;
+}
+
+json ToJson(const Command& command, const Outcome& outcome, const Status& status) {
+  json document = FrameJson(Name(command), status);
   json stages = json::array();
   for (const auto& stage : outcome.stages) {
     stages.push_back({{"stage", Name(stage.stage)},

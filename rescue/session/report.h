@@ -13,6 +13,10 @@ namespace rescue::session {
 
 std::string_view Name(Command command);
 
+// What every JSON answer begins with: "version", "command", "ok", "exit_code" and, of a failure,
+// "error" with "code", "message" and "hint".
+nlohmann::json FrameJson(std::string_view command, const Status& status);
+
 // Keys are stable; identifiers are 16-digit hexadecimal strings, sizes bytes, times milliseconds.
 nlohmann::json ToJson(const Command& command, const Outcome& outcome, const Status& status);
 
