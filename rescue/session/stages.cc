@@ -171,10 +171,25 @@ std::string ApplyText(const edit::ApplyOutcome& applied, const Target& target) {
                      target.journal.display_path);
 }
 
+namespace {
+
+// A journal does not say where on the machine the log was; without it, everything in it is missing.
+Result<edit::UndoOutcome> UndoWhereTheLogIs(const Target& target) {
+  auto undone = edit::Undo(*target.data, *target.journal.files, target.journal.directory);
+  if (undone || undone.error().code != "changed-since") return undone;
+  ASSIGN_OR_RETURN(const bool has_log, Exists(*target.data, etcd::kLogDirectory));
+  if (has_log) return undone;
+  Error error = std::move(undone).error();
+  error.message += fmt::format("; there is no {} here", etcd::kLogDirectory);
+  error.hint = "if the log lies elsewhere, name the directory with the .wal files with --wal-dir";
+  return Fail(std::move(error));
+}
+
+}  // namespace
+
 Status UndoStage(const Context& context, const Target& target) {
   StageScope stage = context.Begin(Stage::kUndo);
-  STAGE_ASSIGN(stage, auto undone,
-               edit::Undo(*target.data, *target.journal.files, target.journal.directory));
+  STAGE_ASSIGN(stage, auto undone, UndoWhereTheLogIs(target));
   RemoveReport(target, undone.journal_name);
   stage.Succeed(fmt::format("edits taken back: {}; every touched file is as it was before",
                             undone.edits_undone));

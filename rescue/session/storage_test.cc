@@ -78,6 +78,21 @@ void CheckRefused(const Survivor& survivor, const std::string& code,
 
 // --- the log elsewhere, on this machine
 
+TEST_CASE("UndoWithoutTheLogSaysWhatIsMissing") {
+  const Survivor survivor("3614-snap");
+  survivor.MoveLog();
+  const std::string named = survivor.Log().string();
+  MustRun(survivor, Command::kApply, kRestore, named);
+  const Tree after = survivor.All();
+  const auto refused = RunOn(survivor, Command::kUndo, kRestore);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == "changed-since");
+  CHECK(refused.error().message.find("there is no member/wal here") != std::string::npos);
+  CHECK(refused.error().hint.find("--wal-dir") != std::string::npos);
+  CHECK(survivor.All() == after);
+  MustRun(survivor, Command::kUndo, kRestore, named);
+}
+
 TEST_CASE("TheLogMayLieElsewhere") {
   const auto strategy = GENERATE(kForce, kRestore);
   const Survivor survivor(strategy == kForce ? "3423-leader-snap" : "3614-snap");
