@@ -66,6 +66,7 @@ class FormerCollector {
   struct Touched {
     Former former;
     std::uint64_t size = 0;  // at this point of the walk
+    std::uint64_t freed = 0;  // bytes of storage that cuts gave back
     bool emptied = false;
   };
 
@@ -117,10 +118,14 @@ class FormerCollector {
     if (entry == nullptr) return {};
     Save(*entry, e.size, std::numeric_limits<std::uint64_t>::max());
     Resize(*entry, e.size);
-    if (e.size > 0 || entry->emptied) return {};
-    entry->emptied = true;
+    if (e.size == 0) entry->emptied = true;
     ASSIGN_OR_RETURN(const auto file, data_.Open(entry->former.path));
-    BalanceAt(e.path).freed += file->allocated();
+    // What is left has all the storage that it can have; the rest is given back.
+    const std::uint64_t left = RoundUp(e.size);
+    const std::uint64_t freed = file->allocated() > left ? file->allocated() - left : 0;
+    if (freed <= entry->freed) return {};
+    BalanceAt(e.path).freed += freed - entry->freed;
+    entry->freed = freed;
     return {};
   }
 

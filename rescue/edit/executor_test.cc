@@ -258,6 +258,25 @@ TEST_CASE("What a cut gives back is there for the edits behind it, not for those
   CHECK(ComputeSpaceNeed(data, {Remove{"member/wal/0.wal"}, make})->data_bytes() > 20'000);
 }
 
+TEST_CASE("A cut gives back what the rest cannot hold, under each of the file's names") {
+  const auto files = Filled();
+  Sparse data(*files, "", false);  // 65536 bytes of storage each
+  const Edit make = CreateFile{"member/wal/9.wal", Bytes(50'000, std::byte{1}), {}};
+  const auto need = [&](EditList edits) {
+    edits.push_back(make);
+    return ComputeSpaceNeed(data, edits)->data_bytes();
+  };
+  const std::uint64_t whole = 53'248 + 4'096;
+  CHECK(need({}) == whole);
+  CHECK(need({Truncate{"member/wal/0.wal", 50'000}}) == whole - (65'536 - 53'248));
+  CHECK(need({Truncate{"member/wal/0.wal", 4'097}}) == whole - (65'536 - 8'192));
+  const Edit moved = Rename{"member/wal/0.wal", "member/wal/8.wal"};
+  const auto twice =
+      need({Truncate{"member/wal/0.wal", 50'000}, moved, Truncate{"member/wal/8.wal", 50'000}});
+  CHECK(twice == need({Truncate{"member/wal/0.wal", 50'000}}) + 4'096);
+  CHECK(need({Truncate{"member/wal/0.wal", 50'000}, moved, Truncate{"member/wal/8.wal", 10}}) == 0);
+}
+
 TEST_CASE("Each storage has its own room, and the journal shares one of them") {
   auto below = std::make_unique<MemoryFileSystem>();
   auto mounted = std::make_unique<MemoryFileSystem>();

@@ -147,9 +147,7 @@ class Swap {
     if (tail.path != path || tail.kind != raftlog::TailKind::kClean) return false;
     ASSIGN_OR_RETURN(const auto file, data_.Open(path));
     const std::uint64_t end = std::max(tail.offset, kGuardSize);
-    if (file->size() <= end) return false;
-    const std::uint64_t zeros = file->size() - end;
-    if (zeros - file->unallocated(end, zeros) < 2 * kGuardSize) return false;
+    if (file->size() <= end || file->allocated() < end + 2 * kGuardSize) return false;
     edits.push_back(edit::Truncate{path, end});
     edits.push_back(edit::Rename{path, Guard()});
     if (end > kGuardSize) edits.push_back(edit::Truncate{Guard(), kGuardSize});
