@@ -65,7 +65,7 @@ class FormerCollector {
 
   struct Touched {
     Former former;
-    std::uint64_t size = 0;  // at this point of the walk
+    std::uint64_t size = 0;   // at this point of the walk
     std::uint64_t freed = 0;  // bytes of storage that cuts gave back
     bool emptied = false;
   };
