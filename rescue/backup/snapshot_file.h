@@ -6,7 +6,6 @@
 // Source: etcdutl/snapshot/v3_snapshot.go, hasChecksum (file size modulo 512 is 32).
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -34,17 +33,16 @@ enum class Verdict {
 // "trailer-matches", "no-trailer", ...: stable words.
 std::string_view Name(Verdict verdict);
 
-// Of a file's bytes while they stream by: the digest of all but the last 32, and those.
+// Of a file's bytes while they stream by: the SHA-256 of all but the last 32, and those.
 class SnapshotDigest {
  public:
   void Update(ByteView bytes);
-  struct Result {
+  struct Outcome {
     std::uint64_t size = 0;       // all bytes
     Sha256Digest without_last{};  // of all but the last 32 bytes
-    Sha256Digest all{};           // of all bytes
-    std::array<std::byte, kDigestSize> last{};
+    Sha256Digest last{};          // the last 32 bytes; all of them, when there are fewer
   };
-  Result Finish();  // once
+  Outcome Finish();  // once
 
  private:
   Sha256Hasher hasher_;
@@ -80,11 +78,17 @@ struct JudgeOptions {
 // Fails only when the file cannot be read; what is wrong with it is the verdict.
 Result<SnapshotFile> JudgeSnapshot(const ReadableFile& file, const JudgeOptions& options = {});
 
-// Whether it may be restored. Errors, all kDataDamaged: "snapshot-truncated",
-// "snapshot-not-a-backend", "snapshot-damaged"; kRefused "snapshot-hash-zero",
-// "snapshot-hash-mismatch" unless accepted (and then only with a consistent tree). `label` is the
-// file's name for the message.
-Status Accept(const SnapshotFile& snapshot, bool accept_hash_mismatch, std::string_view label);
+struct AcceptOptions {
+  bool hash_mismatch = false;  // --accept-hash-mismatch: take it all the same, if its tree is whole
+  // A full of a backup store always has its digest: one without is not what was saved.
+  bool in_store = false;
+};
+// Whether it may be restored. Errors: kDataDamaged "snapshot-truncated", "snapshot-not-a-backend",
+// "snapshot-damaged" (also of one whose digest is accepted); kRefused "snapshot-hash-missing",
+// "snapshot-hash-zero", "snapshot-hash-mismatch" unless accepted; "snapshot-not-walked" when that
+// needs a walk of the tree which the judge was told to leave out. `label` is the file's name for
+// the message.
+Status Accept(const SnapshotFile& snapshot, const AcceptOptions& options, std::string_view label);
 
 // Plain bytes of the pages in use, from the meta pages at the start of a stream: what a full will
 // need on disk before it is decompressed. Errors as Accept.

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,8 +48,9 @@ struct Catalogue {
   std::uint64_t foreign_count = 0;  // all of them; only the first 1000 are described
 };
 
-// Everything below `root`; links are not followed. Errors: "not-found" (kUsage); kRefused
-// "store-too-large" more than a million entries, "store-too-deep".
+// Everything below `root`; links are not followed, hidden folders and what lies more than eight
+// folders down are left alone. Errors: "not-found" (kUsage); "store-too-large" (kRefused): more
+// than 200,000 entries.
 Result<Catalogue> ListStore(const FileView& view, std::string_view root);
 
 // The only store; errors (kUsage): "no-backup" none, "several-stores" with their prefixes.
@@ -75,6 +77,7 @@ struct Chain {
   std::vector<StoreObject> beyond;     // cannot be applied
   std::uint64_t reachable = 0;         // last revision without a hole
   std::uint64_t newest = 0;            // last revision that any object of this chain names
+  std::uint64_t target = 0;            // the revision to end with: `reachable`, or the wanted one
 };
 
 // The fulls, newest first: by time, then by revision. A chain belongs to each.
@@ -86,12 +89,15 @@ std::vector<StoreObject> Fulls(const Store& store);
 Chain MakeChain(const Store& store, const StoreObject& full,
                 std::optional<std::uint64_t> held = std::nullopt);
 
+// Finds out what a full's content really holds (its last revision), by reading it.
+using HeldRevision = std::function<Result<std::uint64_t>(const StoreObject& full)>;
+
 // The chain to restore: the newest full's, or for a point in time the newest one's whose full does
-// not name a later revision; deltas that start after it are then left out of `deltas`. Errors:
-// kDataDamaged "no-full" (deltas only, or none old enough), "backup-gap" (a hole before the wanted
-// or newest revision; the hint names --to-revision with the last one before it), kUsage
-// "revision-unreachable" (nothing reaches it; the newest reachable one is named).
+// not reach beyond it; deltas that start after it are then left out. Without `held`, names decide.
+// Errors: kUsage "no-backup", "revision-unreachable" (nothing reaches it; the newest reachable one
+// is named); kDataDamaged "no-full" (deltas only, or no full is old enough), "backup-gap" (a hole
+// before the wanted or newest revision; the hint names the last one before it). Those of `held`.
 Result<Chain> ChooseChain(const Store& store, std::optional<std::uint64_t> to_revision,
-                          std::optional<std::uint64_t> held = std::nullopt);
+                          const HeldRevision& held = {});
 
 }  // namespace rescue::backup
