@@ -176,6 +176,81 @@ TEST_CASE("WhatHasToBeOpenedFirstIsRefusedByName") {
         "not-luks");
 }
 
+void Put(Bytes& disk, std::size_t at, std::string_view text) {
+  std::copy_n(AsBytes(text).begin(), text.size(), disk.begin() + static_cast<std::ptrdiff_t>(at));
+}
+void PutLe(Bytes& disk, std::size_t at, std::uint64_t value, int size) {
+  for (int i = 0; i < size; ++i) disk[at + std::size_t(i)] = std::byte(value >> (8 * i) & 0xff);
+}
+
+constexpr std::size_t kNoFloppy = 2 * kMiB;  // libblkid looks for no RAID below 1440 KiB
+
+// A physical volume's label: lib/format_text/layout.h and lib/misc/crc.c of LVM2.
+Bytes LvmDisk() {
+  Bytes disk(kNoFloppy);
+  Put(disk, 512, "LABELONE");
+  PutLe(disk, 520, 1, 8);
+  PutLe(disk, 532, 32, 4);
+  Put(disk, 536, "LVM2 001");
+  std::uint32_t crc = 0xf597a6cf;
+  for (std::size_t i = 532; i < 1024; ++i) {
+    crc ^= std::to_integer<std::uint32_t>(disk[i]);
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0xedb88320U : 0U);
+  }
+  PutLe(disk, 528, crc, 4);
+  return disk;
+}
+
+// Version 1.2: struct mdp_superblock_1 in Linux' include/uapi/linux/raid/md_p.h; the checksum is
+// calc_sb_1_csum's in drivers/md/md.c.
+Bytes RaidDisk() {
+  Bytes disk(kNoFloppy);
+  constexpr std::size_t kAt = 4096;
+  PutLe(disk, kAt, 0xa92b4efc, 4);
+  PutLe(disk, kAt + 4, 1, 4);
+  Put(disk, kAt + 16, "0123456789abcdef");
+  PutLe(disk, kAt + 144, kAt / 512, 8);
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < 256; ++i) {
+    sum += std::uint64_t(std::to_integer<unsigned>(disk[kAt + i])) << (8 * (i % 4));
+  }
+  PutLe(disk, kAt + 216, (sum & 0xffffffff) + (sum >> 32), 4);
+  return disk;
+}
+
+// Windows 7 and later: the boot sector names the place of the metadata (libbde's format
+// description, "Volume header" and "FVE metadata block header").
+Bytes BitLockerDisk() {
+  Bytes disk(kMiB);
+  Put(disk, 0, "\xeb\x58\x90-FVE-FS-");
+  Put(disk, 160,
+      std::string_view("\x3b\xd6\x67\x49\x29\x2e\xd8\x4a\x83\x99\xf6\xa3\x39\xe3\xd0\x01", 16));
+  PutLe(disk, 176, 65'536, 8);
+  Put(disk, 65'536, "-FVE-FS-");
+  PutLe(disk, 65'536 + 8, 64, 2);
+  PutLe(disk, 65'536 + 10, 2, 2);
+  return disk;
+}
+
+TEST_CASE("LvmRaidAndBitLockerAreKnownByWhatStandsOnTheDisk") {
+  const Machine machine;
+  const auto refusal = [&](const char* name, const Bytes& content) {
+    const fs::path path = machine.Add(name, content);
+    const auto disk = ExamineDiskIn(path, machine.system);
+    CHECK_FALSE(disk->is_candidate);
+    CHECK_FALSE(disk->why.empty());
+    const Status status = CheckOpenable(path, disk->inside);
+    return status ? "openable" : status.error().code;
+  };
+  CHECK(refusal("sda", LvmDisk()) == "lvm");
+  CHECK(refusal("sdb", RaidDisk()) == "raid");
+  CHECK(refusal("sdc", BitLockerDisk()) == "bitlocker");
+  // One wrong byte, and it is something else.
+  Bytes other = LvmDisk();
+  other[600] ^= std::byte{1};
+  CHECK(refusal("sdd", other) == "not-luks");
+}
+
 TEST_CASE("FindingChangesNothing") {
   const Machine machine;
   Bytes broken = StateDisk();

@@ -10,6 +10,7 @@ import subprocess
 import closing
 import other_disks
 import tampered
+import tpm
 from bench import NODE_OWNER, check, derived_key, folder, header_bytes, sha256
 
 FLAGS = "--secret $SECRET --json"
@@ -414,6 +415,7 @@ CASES = {
     "without-encryption": other_disks.without_encryption,
     "other-nodes-luks2": other_disks.other_nodes_luks2,
     "lying-file-systems": other_disks.lying_file_systems,
+    "secret-in-the-tpm": tpm.run,
     "torn-log": torn_log,
     "refusals": refusals,
     "two-candidates": two_candidates,

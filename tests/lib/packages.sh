@@ -52,7 +52,8 @@ packages_peers() {
 # State disks inside User-Mode Linux, made and read with cryptsetup's own tools.
 packages_disk() {
   packages_build
-  printf '%s\n' busybox-static cryptsetup-bin dmsetup e2fsprogs kmod mount python3 user-mode-linux xfsprogs xz-utils
+  printf '%s\n' busybox-static cryptsetup-bin dmsetup e2fsprogs kmod mount openssl python3 swtpm tpm2-tools user-mode-linux \
+    xfsprogs xz-utils
 }
 
 # The wizard in terminals, also inside User-Mode Linux.

@@ -1,0 +1,149 @@
+"""Case of the disk tier: state disks whose secret a TPM keeps. The TPM is swtpm inside the guest, on a Unix socket; the
+image is a signing key and one signature over the PCR 11 of a TPM that measured nothing. What the booted image does with
+firmware and a TPM device is the boot tier's."""
+
+import base64
+import hashlib
+import json
+import os
+import struct
+import subprocess
+
+from bench import check
+
+TPM_CC_POLICY_PCR = 0x0000017F
+TPM_ALG_SHA256 = 0x000B
+UNMEASURED = bytes(32)
+PIN, WRONG_PIN = "2580", "1111"
+
+
+def pcr_policy(pcr, value):
+    """The policy that asks for one PCR's value (TPM 2.0 Library, part 3, TPM2_PolicyPCR)."""
+    selection = struct.pack(">IHB3B", 1, TPM_ALG_SHA256, 3, *(1 << (pcr - 8 * byte) if pcr // 8 == byte else 0
+                                                              for byte in range(3)))
+    return hashlib.sha256(bytes(32) + struct.pack(">I", TPM_CC_POLICY_PCR) + selection
+                          + hashlib.sha256(value).digest()).digest()
+
+
+def openssl(*words, data=None):
+    return subprocess.run(["openssl", *words], input=data, check=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL).stdout
+
+
+def image_key(bench, name):
+    """A key and its signature over an unmeasured PCR 11, in systemd's form. The options that name both files."""
+    key, public, signature = bench.path(name + ".key"), bench.path(name + ".pem"), bench.path(name + ".json")
+    openssl("genrsa", "-out", key, "2048")
+    with open(public, "wb") as file:
+        file.write(openssl("rsa", "-in", key, "-pubout"))
+    fingerprint = hashlib.sha256(openssl("rsa", "-in", key, "-RSAPublicKey_out", "-outform", "DER")).hexdigest()
+    policy = pcr_policy(11, UNMEASURED)
+    signed = openssl("dgst", "-sha256", "-sign", key, data=policy)
+    with open(signature, "w") as file:
+        json.dump({"sha256": [{"pcrs": [11], "pkfp": fingerprint, "pol": policy.hex(),
+                               "sig": base64.b64encode(signed).decode()}]}, file)
+    return "--image-key %s --image-signature %s" % (public, signature)
+
+
+# power_on STATE: swtpm says with its pid file that it listens; a FIFO makes that an event.
+FUNCTIONS = """
+export TPM2TOOLS_TCTI=swtpm:path=/run/tpm
+power_on() {
+  rm -f /run/tpm.pid && mkfifo /run/tpm.pid && mkdir -p "$1"
+  swtpm socket --tpm2 --tpmstate "dir=$1" --server type=unixio,path=/run/tpm --ctrl type=unixio,path=/run/tpm.ctrl \\
+    --flags not-need-init,startup-clear --pid file=/run/tpm.pid &
+  tpm=$!
+  read -r _ </run/tpm.pid || true
+}
+power_off() { kill "$tpm" && wait "$tpm"; rm -f /run/tpm /run/tpm.ctrl; }
+left_in_tpm() {
+  for kind in handles-transient handles-loaded-session handles-saved-session handles-nv-index; do
+    tpm2_getcap "$kind" || exit 1
+  done >"$OUT/$1"
+}
+KEEP="--tpm /run/tpm"
+TAKE="--tpm /run/tpm --json --disk /dev/ubda"
+echo "$PIN" >/run/pin && echo "$WRONG_PIN" >/run/wrong-pin
+"""
+
+SEALED = """
+power_on /run/state-a
+rescue seal-blob seal-secret --secret "$SECRET" $IMAGE $KEEP --out /run/blob
+rescue seal-pin seal-secret --secret "$SECRET" $IMAGE $KEEP --with-pin --pin /run/pin --out /run/pin-blob
+rescue seal-disk-key seal-secret --secret "$SECRET" $IMAGE $KEEP --disk-key "$(cryptsetup luksUUID /dev/ubda)" --out /run/key-blob
+rescue seal-nv seal-secret --secret "$SECRET" $IMAGE $KEEP --to nv
+"""
+
+OPENS = """
+rescue blob-apply apply --yes --secret tpm:/run/blob $IMAGE $TAKE
+rescue nv-verify verify --secret tpm $IMAGE $TAKE
+rescue key-undo undo --yes --secret tpm:/run/key-blob $IMAGE $TAKE
+rescue pin-inspect inspect --secret tpm:/run/pin-blob --pin /run/pin $IMAGE $TAKE
+rescue other-disk inspect --secret tpm:/run/key-blob $IMAGE --tpm /run/tpm --json --disk /dev/ubdb
+rescue remove-nv seal-secret --remove-nv $KEEP
+left_in_tpm left
+"""
+
+REFUSES = """
+rescue wrong-pin inspect --secret tpm:/run/pin-blob --pin /run/wrong-pin $IMAGE $TAKE
+rescue no-nv inspect --secret tpm $IMAGE $TAKE
+head -c -1 /run/blob >/run/short-blob
+rescue short-blob inspect --secret tpm:/run/short-blob $IMAGE $TAKE
+python3 - /run/blob /run/changed-blob <<'PYTHON'
+import sys
+blob = bytearray(open(sys.argv[1], "rb").read())
+blob[len(blob) // 2] ^= 1
+open(sys.argv[2], "wb").write(blob)
+PYTHON
+rescue changed-blob inspect --secret tpm:/run/changed-blob $IMAGE $TAKE
+rescue other-image inspect --secret tpm:/run/blob $OTHER_IMAGE $TAKE
+tpm2_dictionarylockout --setup-parameters --max-tries 2 --recovery-time 7200 --lockout-recovery-time 7200 || exit 1
+tpm2_dictionarylockout --clear-lockout || exit 1
+rescue first-try inspect --secret tpm:/run/pin-blob --pin /run/wrong-pin $IMAGE $TAKE
+rescue last-try inspect --secret tpm:/run/pin-blob --pin /run/wrong-pin $IMAGE $TAKE
+rescue spent-try inspect --secret tpm:/run/pin-blob --pin /run/wrong-pin --spend-last-try $IMAGE $TAKE
+rescue lockout inspect --secret tpm:/run/pin-blob --pin /run/pin $IMAGE $TAKE
+tpm2_dictionarylockout --clear-lockout || exit 1
+rescue after-lockout inspect --secret tpm:/run/pin-blob --pin /run/pin $IMAGE $TAKE
+tpm2_pcrextend 12:sha256=%(some)s || exit 1
+rescue pcr-12 inspect --secret tpm:/run/blob $IMAGE $TAKE
+power_off
+power_on /run/state-a
+rescue next-boot inspect --secret tpm:/run/blob $IMAGE $TAKE
+tpm2_pcrextend 11:sha256=%(some)s || exit 1
+rescue pcr-11 inspect --secret tpm:/run/blob $IMAGE $TAKE
+power_off
+rescue absent inspect --secret tpm:/run/blob $IMAGE $TAKE
+power_on /run/state-b
+rescue other-tpm inspect --secret tpm:/run/blob $IMAGE $TAKE
+power_off
+power_on /run/state-a
+tpm2_clear || exit 1
+rescue cleared inspect --secret tpm:/run/blob $IMAGE $TAKE
+left_in_tpm left-at-last
+power_off
+""" % {"some": "11" * 32}
+
+
+def run(bench):
+    """Blobs, a disk's key, a PIN and an NV index open the disk; whatever differs is told apart, and nothing stays in
+    the TPM or is written to the disk."""
+    image, other = bench.disk("disk.img"), bench.disk("other.img", integrity=False)
+    steps = bench.guest(FUNCTIONS + SEALED + OPENS + REFUSES, image, other + ",ro",
+                        environment=["IMAGE=" + image_key(bench, "image"), "OTHER_IMAGE=" + image_key(bench, "other"),
+                                     "PIN=" + PIN, "WRONG_PIN=" + WRONG_PIN])
+    for name in ("seal-blob", "seal-pin", "seal-disk-key", "seal-nv", "blob-apply", "nv-verify", "key-undo", "pin-inspect",
+                 "remove-nv", "next-boot", "after-lockout"):
+        steps[name].expect(0)
+    check(steps["blob-apply"].json()["sealed"]["header_identical"], "apply did not compare the header")
+    refused = {"other-disk": ["none of its key slots"], "wrong-pin": ["tpm-wrong-pin", "tries left"], "no-nv": ["no-tpm-blob"],
+               "short-blob": ["bad-tpm-blob"], "changed-blob": ["bad-tpm-blob"], "other-image": ["tpm-other-image"],
+               "first-try": ["tpm-wrong-pin"], "last-try": ["tpm-last-try"], "spent-try": ["tpm-wrong-pin"],
+               "lockout": ["tpm-lockout"], "pcr-12": ["tpm-pcr-12"], "pcr-11": ["tpm-pcr-11"], "absent": ["tpm-absent"],
+               "other-tpm": ["tpm-other"], "cleared": ["tpm-cleared"]}
+    for name, texts in refused.items():
+        steps[name].expect(4, *texts)
+    for name in ("left", "left-at-last"):
+        with open(os.path.join(bench.path("guest-1"), name)) as file:
+            check(not file.read().strip(), "something stays in the TPM: see %s" % file.name)
+    return "opened in 4 ways, refused for %d reasons" % len(refused)
