@@ -32,11 +32,31 @@ void ArriveAtDisks(Model& model, Finished finished) {
   }
 }
 
+// Whether the TPM wants a PIN, for the first time or again. Only a wrong one is a try.
+bool AsksForPin(Model& model, const Error& error) {
+  if (error.code == "tpm-pin-needed") {
+    model.notice.clear();
+  } else if (error.code == "tpm-last-try") {
+    model.spend_last_try = true;
+    model.notice = {
+        Text("error: " + error.message, Style::kBad),
+        Text("This is the last try. Type the PIN only if you are sure of it; Esc goes back. The "
+             "TPM forgets wrong tries as time passes.",
+             Style::kWarn)};
+  } else {
+    return false;
+  }
+  model.step = SecretStep::kPin;
+  return true;
+}
+
 // Wrong secrets are counted; everything else is said where the operator stands.
 Effects Refused(Model& model, const Error& error) {
   model.notice = ErrorLines(error);
   if (model.screen != Screen::kSecret || error.kind != ErrorKind::kCannotUnlock) return {};
   WipeSecret(model);
+  if (AsksForPin(model, error)) return {};
+  if (error.code == "tpm-wrong-pin") model.spend_last_try = false;
   if (++model.tries < kTries) return {};
   model.tries = 0;
   model.step = SecretStep::kSource;
@@ -113,6 +133,7 @@ Effects ArriveAtReport(Model& model, Finished finished, bool undo) {
 }  // namespace
 
 Effects Arrive(Model& model, Finished finished) {
+  model.pin_tries = finished.pin_tries;
   switch (finished.what) {
     case TaskKind::kFind:
       ArriveAtDisks(model, std::move(finished));

@@ -18,9 +18,17 @@ constexpr std::string_view kAsk = "\r\xe2\x94\x80\x1b[6n\r\x1b[K\x1b[999;999H\x1
 constexpr std::string_view kPasteOn = "\x1b[?2004h";
 constexpr std::string_view kPasteOff = "\x1b[?2004l";
 
+// As people call it: "ttyS0", "pts/3"; of a name outside /dev the last part.
+std::string NameOf(const std::string& path) {
+  constexpr std::string_view kDevices = "/dev/";
+  if (path.empty()) return "this terminal";
+  if (path.starts_with(kDevices)) return path.substr(kDevices.size());
+  return path.substr(path.rfind('/') + 1);
+}
+
 bool IsSerial(const std::string& name) {
   for (const char* part : {"ttyS", "ttyAMA", "hvc", "ttyUSB", "xvc"}) {
-    if (name.find(part) != std::string::npos) return true;
+    if (name.starts_with(part)) return true;
   }
   return false;
 }
@@ -36,8 +44,7 @@ bool KnowsPaste(const std::string& type) {
 }  // namespace
 
 Console::Console(ConsoleOptions options) : options_(std::move(options)) {
-  name_ = options_.path.empty() ? "this terminal" : options_.path;
-  if (name_.starts_with("/dev/")) name_ = name_.substr(5);
+  name_ = NameOf(options_.path);
   serial_ = IsSerial(name_);
 }
 

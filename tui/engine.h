@@ -12,12 +12,14 @@
 #include <variant>
 #include <vector>
 
-#include "rescue/base/secret_bytes.h"
 #include "rescue/session/look.h"
 #include "rescue/session/other_disk.h"
 #include "rescue/session/pipeline.h"
+#include "rescue/session/secret_from.h"
 
 namespace rescue::tui {
+
+using session::SecretFrom;
 
 // One data directory, or one disk.
 struct Place {
@@ -27,15 +29,6 @@ struct Place {
   std::string Name() const { return data_directory.empty() ? disk : data_directory; }
   bool is_disk() const { return data_directory.empty(); }
   bool operator==(const Place&) const = default;
-};
-
-// Where a secret comes from: what was typed, or a file (a credential is one), of this machine or on
-// another disk.
-struct SecretFrom {
-  SecretBytes typed;  // used when `file` is empty
-  std::string file;
-  std::optional<disk::FoundDisk> disk;
-  bool tpm = false;  // sealed to the machine's TPM; nothing else counts then
 };
 
 // Which disks are there?
@@ -94,6 +87,7 @@ enum class TaskKind { kFind, kLook, kPlan, kApply, kUndo, kSave };
 struct Finished {
   TaskKind what = TaskKind::kFind;
   Status status;
+  std::optional<session::PinTries> pin_tries;  // a PIN is wanted
   std::vector<disk::FoundDisk> disks;
   session::Outcome outcome;
   std::optional<etcd::Comparison> comparison;

@@ -82,8 +82,9 @@ struct Spot {
   int scroll = 0;
 };
 
-// What the secret screen asks for: where from, the secret itself, or its path on another disk.
-enum class SecretStep { kSource, kTyping, kPath };
+// What the secret screen asks for: where from, the secret itself, its path on another disk, or the
+// PIN of what is sealed to the TPM.
+enum class SecretStep { kSource, kTyping, kPath, kPin };
 
 struct Model {
   Setup setup;
@@ -109,6 +110,8 @@ struct Model {
   bool pasting = false;
   std::int64_t secret_ends = 0;  // 0: not yet; else when a pause after Enter has lasted
   int tries = 0;
+  std::optional<session::PinTries> pin_tries;
+  bool spend_last_try = false;  // a wrong PIN now locks the TPM, and that was said
   bool for_undo = false;  // the secret is asked for to take an apply back
   // Compare, Diagnosis
   std::vector<Place> places;  // that were chosen

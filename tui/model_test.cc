@@ -2,6 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "tui/line_mode.h"
 #include "tui/scenes.h"
 
 namespace rescue::tui {
@@ -257,6 +258,80 @@ TEST_CASE("ASecretCanLieOnAnotherDiskOfAnAppliance") {
   const auto& task = std::get<LookTask>(std::get<StartTask>(effects.front()).task);
   CHECK(task.secret->disk->path == "/dev/vdd1");
   CHECK(task.secret->file == "keys/secret.json");
+}
+
+// As far as the PIN's question; the TPM is the first source.
+void ToPin(Story& story) {
+  story.model.setup.tpm = true;
+  ToSecret(story);
+  story.Press("enter");
+  story.AskForPin({3, 4});
+  story.FailNext({ErrorKind::kCannotUnlock, "tpm-pin-needed", "unseal the secret: no", ""});
+  story.Work();
+}
+
+const SecretFrom& GivenSecret(const Effects& effects) {
+  REQUIRE(effects.size() == 1);
+  return *std::get<LookTask>(std::get<StartTask>(effects.front()).task).secret;
+}
+
+TEST_CASE("APinIsAskedForWithTheTriesThatAreLeftAndIsNoTryOfItsOwn") {
+  Story story;
+  ToPin(story);
+  CHECK(story.model.step == SecretStep::kPin);
+  CHECK(story.model.tries == 0);
+  CHECK(Says(story.model, "3 of 4 left until the TPM locks"));
+  const std::string before = TextOf(Show(story.model));
+  story.Type("48 15");
+  CHECK(TextOf(Show(story.model)) == before);
+  // One Enter ends it, and without one that was typed nothing happens.
+  const Effects effects = Press(story.model, Key{Key::Kind::kEnter});
+  const SecretFrom& from = GivenSecret(effects);
+  CHECK(from.tpm);
+  CHECK(AsText(from.pin.Reveal()) == "48 15");
+  CHECK_FALSE(from.spend_last_try);
+  CHECK(story.model.secret.empty());
+}
+
+TEST_CASE("AnEmptyPinSpendsNoTry") {
+  Story story;
+  ToPin(story);
+  const int started = story.started;
+  story.Press("enter");
+  CHECK(story.started == started);
+  story.Press("esc");
+  CHECK(story.model.step == SecretStep::kSource);
+}
+
+TEST_CASE("AWrongPinIsAskedForAgainAndTheLastTryOnlyAfterAWarning") {
+  Story story;
+  ToPin(story);
+  story.Type("1111");
+  story.Press("enter");
+  story.FailNext({ErrorKind::kCannotUnlock, "tpm-wrong-pin",
+                  "unseal the secret: the PIN is wrong; 1 of 4 tries are left", "wait"});
+  story.Work();
+  CHECK(story.model.step == SecretStep::kPin);
+  CHECK(Says(story.model, "1 of 4 tries are left"));
+  story.Type("2222");
+  story.Press("enter");
+  story.FailNext({ErrorKind::kCannotUnlock, "tpm-last-try",
+                  "unseal the secret: one more wrong PIN locks the TPM", "--spend-last-try"});
+  story.Work();
+  CHECK(Says(story.model, "This is the last try"));
+  CHECK_FALSE(Says(story.model, "--spend-last-try"));
+  story.Type("4815");
+  const Effects effects = Press(story.model, Key{Key::Kind::kEnter});
+  CHECK(GivenSecret(effects).spend_last_try);
+}
+
+TEST_CASE("APinInLineModeEndsWithItsLine") {
+  Story story;
+  ToPin(story);
+  CHECK(LineMode::WantsSecret(story.model));
+  const std::string typed = "4815";
+  const Effects effects = LineMode::AnswerSecret(story.model, AsBytes(typed));
+  CHECK(AsText(GivenSecret(effects).pin.Reveal()) == "4815");
 }
 
 TEST_CASE("QuittingIsAlwaysAskedAndTheSafeAnswerHasTheFocus") {

@@ -127,6 +127,10 @@ Effects PressInSecret(Model& model, const Key& key) {
     return {};
   }
   if (model.secret_size == 0) return {};
+  // A PIN is one line.
+  if (model.step == SecretStep::kPin) {
+    return model.pasting ? Effects{} : kSecretScreen.act(model, Action::kContinue);
+  }
   constexpr std::byte kLineBreak{'\n'};
   TypeSecret(model, {&kLineBreak, 1});
   model.secret_ends = 0;

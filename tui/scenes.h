@@ -30,6 +30,8 @@ class Story {
   void WorkHalf();
   // The next task fails with this.
   void FailNext(Error error) { failure_ = std::move(error); }
+  // The next task ends with the TPM wanting a PIN.
+  void AskForPin(session::PinTries tries) { pin_tries_ = tries; }
 
   std::vector<Effect> others;  // effects that are no tasks
   int started = 0;
@@ -47,6 +49,7 @@ class Story {
   std::optional<rescue::testing::TemporaryDirectory> own_;  // once something is written
   std::optional<Task> task_;
   std::optional<Error> failure_;
+  std::optional<session::PinTries> pin_tries_;
 };
 
 struct Scene {

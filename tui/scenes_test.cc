@@ -69,7 +69,7 @@ disk::FoundDisk Story::Disk(const std::string& path, const std::string& uuid) {
 }
 
 Story::Story() {
-  model.setup.report_path = "/root/etcd-rescue-report";
+  model.setup.report_path = "/home/op/etcd-rescue-report";
   model.now = 1000;
 }
 
@@ -97,10 +97,15 @@ void Story::DressUp(session::Outcome& outcome) const {
   auto& facts = outcome.disk.emplace();
   facts.found = Disk("/dev/vdb", kUuid);
   facts.key_slot = 0;
-  facts.boot_safe = true;
-  facts.boot.because = {"no node to ask"};
+  session::BootSafety boot;
+  boot.answer = session::BootSafety::Answer::kYes;
+  boot.basis = session::BootSafety::Basis::kVolume;
   outcome.journal_path = "var/lib/etcd.etcd-rescue on the volume";
-  if (outcome.applied || outcome.undone) outcome.sealed.emplace();
+  if (outcome.applied || outcome.undone) {
+    outcome.sealed.emplace();
+    boot.basis = session::BootSafety::Basis::kSealedDisk;
+  }
+  facts.TakeBoot(boot);
 }
 
 // Unpacking is what takes time here: whatever only looks shares one survivor.
@@ -186,6 +191,7 @@ void Story::Work() {
   Finished finished = failure_ ? Finished{} : Do(task);
   finished.what = static_cast<TaskKind>(task.index());
   if (failure_) finished.status = Fail(*std::exchange(failure_, std::nullopt));
+  finished.pin_tries = std::exchange(pin_tries_, std::nullopt);
   Take(Hear(model, std::move(finished)));
 }
 
@@ -293,6 +299,25 @@ std::vector<Scene> PlayAll() {
       s.FailNext(WrongSecret());
       s.Work();
     }
+  });
+  const auto to_pin = [](Story& s) {
+    s.model.setup.tpm = true;
+    ToSecret(s);
+    s.Press("enter");
+    s.AskForPin({30, 32});
+    s.FailNext({ErrorKind::kCannotUnlock, "tpm-pin-needed", "unseal the secret: a PIN", ""});
+    s.Work();
+  };
+  add("pin", to_pin);
+  add("pin-last-try", [&](Story& s) {
+    to_pin(s);
+    s.Type("1234");
+    s.Press("enter");
+    s.FailNext({ErrorKind::kCannotUnlock, "tpm-last-try",
+                "from the NV index 0x1c1d2e3: unseal the secret: one more wrong PIN locks the TPM "
+                "(31 of 32 tries are spent)",
+                "wait: the TPM forgets one wrong try every 7200 s"});
+    s.Work();
   });
   add("secret-on-another-disk", [](Story& s) {
     s.model.setup.appliance = true;

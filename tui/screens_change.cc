@@ -326,17 +326,12 @@ std::string Verdict(const Model& model) {
                      Hex16(model.result.plan->survivor.id), Hex16(model.result.plan->cluster_id));
 }
 
-void AddBootLine(const Model& model, std::vector<Line>& body) {
-  const auto& disk = model.result.disk;
-  if (!disk) return;
-  if (disk->boot_safe) {
-    body.push_back(Labelled("boot", "safe to boot as far as the LUKS header goes", Style::kGood));
-  } else if (!disk->boot_unsafe_reason.empty()) {
-    body.push_back(Labelled("boot", "NOT SAFE TO BOOT: " + disk->boot_unsafe_reason, Style::kBad));
+// What session says about the disk, but for its name: that stands above.
+void AddDiskLines(const Model& model, std::vector<Line>& body) {
+  for (auto& line : FromReport(session::ToText(model.result, session::Section::kDisk))) {
+    if (line.label != "state disk" && !line.text.empty()) body.push_back(std::move(line));
   }
-  if (model.result.sealed) {
-    body.push_back(Labelled("disk", "closed, nothing left open"));
-  }
+  if (model.result.sealed) body.push_back(Labelled("disk", "closed, nothing left open"));
 }
 
 struct ReportChoice {
@@ -387,7 +382,7 @@ View ShowReport(const Model& model) {
     view.body.push_back(Labelled("what next", model.result_status.error().hint));
   }
   view.body.push_back(Labelled("where", model.place.Name()));
-  AddBootLine(model, view.body);
+  AddDiskLines(model, view.body);
   for (auto& line : FromReport(session::ToText(model.result, session::Section::kResult))) {
     if (!line.text.empty()) view.body.push_back(std::move(line));
   }

@@ -30,7 +30,8 @@ Choice Describe(const Model& model, const Source& source) {
       return choice("the file " + model.setup.secret_file, "named when the wizard was started");
     case Source::Kind::kTpm:
       return choice("the TPM of this machine",
-                    "found: it gives away what was sealed to it, when this image was booted");
+                    "found: it gives away what was sealed to it, when this image was booted; a PIN "
+                    "is asked for when it has one");
     case Source::Kind::kCredential:
       return choice("the credential etcd-rescue.master-secret", "found: it came with this machine");
     case Source::Kind::kOtherDisk:
@@ -72,6 +73,24 @@ void AskForPath(const Model& model, View& view) {
   view.choices = {{"Read it and open the disk", {}, true, std::nullopt}};
 }
 
+void AskForPin(const Model& model, View& view) {
+  if (model.pin_tries) {
+    view.body.push_back(Labelled("tries", fmt::format("{} of {} left until the TPM locks",
+                                                      model.pin_tries->left,
+                                                      model.pin_tries->allowed)));
+  }
+  view.body.push_back(Text(""));
+  view.body.push_back(
+      Text("The secret was sealed to the TPM with a PIN. Nothing of it is shown, not even its "
+           "length; Enter ends it, Ctrl-U clears it."));
+  Field field;
+  field.label = "PIN";
+  field.kind = Field::Kind::kSecret;
+  view.fields = {std::move(field)};
+  view.focus = 0;
+  view.question = "PIN (nothing is shown)";
+}
+
 View ShowSecret(const Model& model) {
   View view = Blank(model);
   const std::string what = model.for_undo ? "open the disk once more, for undo" : "open the disk";
@@ -94,6 +113,9 @@ View ShowSecret(const Model& model) {
     case SecretStep::kPath:
       AskForPath(model, view);
       break;
+    case SecretStep::kPin:
+      AskForPin(model, view);
+      break;
   }
   view.commands = {{Action::kContinue, 0, 0, "Continue"}, {Action::kBack, 'b', 0, "Back"}};
   AddUsual(view);
@@ -108,8 +130,23 @@ Effects Unlock(Model& model, SecretFrom from) {
   return LookAtPlaces(model, std::move(from));
 }
 
+SecretFrom FromFile(const std::string& path, const std::optional<disk::FoundDisk>& disk) {
+  SecretFrom from;
+  from.file = path;
+  from.disk = disk;
+  return from;
+}
+
+SecretFrom FromTpm(SecretBytes pin, bool spend_last_try) {
+  SecretFrom from;
+  from.tpm = true;
+  from.pin = std::move(pin);
+  from.spend_last_try = spend_last_try;
+  return from;
+}
+
 Effects ReadFromDisk(Model& model) {
-  return Unlock(model, {SecretBytes(), model.secret_path, model.secret_disk, false});
+  return Unlock(model, FromFile(model.secret_path, model.secret_disk));
 }
 
 Effects ChooseSource(Model& model, std::size_t choice) {
@@ -127,13 +164,14 @@ Effects ChooseSource(Model& model, std::size_t choice) {
       model.spots[Screen::kSecret].focus = 0;
       return {};
     case Source::Kind::kTpm:
-      return Unlock(model, {SecretBytes(), "", std::nullopt, true});
+      model.spend_last_try = false;
+      return Unlock(model, FromTpm(SecretBytes(), false));
     case Source::Kind::kFile:
-      return Unlock(model, {SecretBytes(), model.setup.secret_file, std::nullopt, false});
+      return Unlock(model, FromFile(model.setup.secret_file, std::nullopt));
     case Source::Kind::kCredential:
       break;
   }
-  return Unlock(model, {SecretBytes(), model.setup.credential, std::nullopt, false});
+  return Unlock(model, FromFile(model.setup.credential, std::nullopt));
 }
 
 Effects FillPath(Model& model, std::size_t, std::string_view value) {
@@ -148,7 +186,12 @@ Effects ContinueFromSecret(Model& model) {
   SecretBytes typed = std::move(model.secret);
   typed.Shrink(model.secret_size);
   WipeSecret(model);
-  return Unlock(model, {std::move(typed), "", std::nullopt, false});
+  if (model.step == SecretStep::kPin) {
+    return Unlock(model, FromTpm(std::move(typed), model.spend_last_try));
+  }
+  SecretFrom from;
+  from.typed = std::move(typed);
+  return Unlock(model, std::move(from));
 }
 
 Effects BackFromSecret(Model& model) {

@@ -8,8 +8,6 @@
 #include <thread>
 
 #include "rescue/base/unique_fd.h"
-#include "rescue/secret/source.h"
-#include "rescue/secret/supply.h"
 #include "rescue/session/report.h"
 #include "tui/engine.h"
 
@@ -63,30 +61,6 @@ class Poster final : public session::Observer {
   Mailbox& mailbox_;
 };
 
-Result<secret::Secret> ReadSecret(const SecretFrom& from) {
-  if (from.tpm) {
-    // Its PIN, when it has one, would be asked for on a terminal that is in use: the error says so.
-    secret::Surroundings around = secret::OwnSurroundings();
-    around.terminals.clear();
-    return secret::Obtain({secret::Supply::kTpm, ""}, around);
-  }
-  if (from.disk) {
-    ASSIGN_OR_RETURN(auto text, session::ReadSecretOn(*from.disk, from.file));
-    return secret::ParseSecret(std::move(text));
-  }
-  if (!from.file.empty()) {
-    ASSIGN_OR_RETURN(auto text, secret::ReadSecretFile(from.file));
-    return secret::ParseSecret(std::move(text));
-  }
-  // Several disks may ask, so that each gets a copy.
-  return secret::ParseSecret(SecretBytes::CopyOf(from.typed.Reveal()));
-}
-
-Result<secret::Secret> NothingKept() {
-  return Fail(ErrorKind::kCannotUnlock, "no-secret", "unlock the disk: its key was forgotten",
-              "give the secret again");
-}
-
 class SessionEngine final : public Engine {
  public:
   ~SessionEngine() override {
@@ -128,10 +102,14 @@ class SessionEngine final : public Engine {
     } else {
       request.data_directory = place.data_directory;
     }
-    request.secret = NothingKept;
+    request.secret = session::NoSecretKept;
     request.unlocked = &unlocked_;
     request.journal_directory = journal_directory;
     return request;
+  }
+
+  static auto Reader(const SecretFrom& from, Finished& finished) {
+    return [&] { return session::ReadSecret(from, finished.pin_tries); };
   }
 
   Status Do(const FindTask& task, Finished& finished) {
@@ -152,7 +130,7 @@ class SessionEngine final : public Engine {
     for (const auto& place : task.places) {
       auto request = RequestFor(session::Command::kPlan, place, task.journal_directory);
       request.recommend = true;
-      if (task.secret) request.secret = [&task] { return ReadSecret(*task.secret); };
+      if (task.secret) request.secret = Reader(*task.secret, finished);
       requests.push_back(std::move(request));
     }
     if (requests.size() == 1) return session::Run(requests.front(), poster, finished.outcome);
@@ -179,7 +157,7 @@ class SessionEngine final : public Engine {
   Status Do(const UndoTask& task, Finished& finished) {
     Poster poster(mailbox_);
     auto request = RequestFor(session::Command::kUndo, task.place, task.journal_directory);
-    if (task.secret) request.secret = [&task] { return ReadSecret(*task.secret); };
+    if (task.secret) request.secret = Reader(*task.secret, finished);
     return session::Run(request, poster, finished.outcome);
   }
 

@@ -146,6 +146,10 @@ Line FromReport(const std::string& line) {
   result.text = line.substr(width);
   result.style = StyleOf(result.label);
   if (result.label == "lost" && result.text.starts_with("nothing")) result.style = Style::kGood;
+  if (result.label == "boot") {
+    const bool safe = result.text.starts_with("safe to boot: yes");
+    result.style = safe ? Style::kGood : Style::kWarn;
+  }
   return result;
 }
 

@@ -40,7 +40,9 @@ Result<Secret> FromTpm(const std::string& file, const Surroundings& around) {
   ASSIGN_OR_RETURN(wishes.key, ReadImageKey(around.image_key));
   ASSIGN_OR_RETURN(wishes.signatures, ReadPcrSignatures(around.image_signature));
   wishes.spend_last_try = around.spend_last_try;
-  if (!around.pin_file.empty() || !around.terminals.empty()) {
+  if (around.pin) {
+    wishes.pin = around.pin;
+  } else if (!around.pin_file.empty() || !around.terminals.empty()) {
     wishes.pin = [&](const LockoutState& state) {
       return ReadPin(around, fmt::format("\r\nPIN of the sealed secret ({} of {} tries left): ",
                                          state.tries_left(), state.allowed));

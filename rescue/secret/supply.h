@@ -2,6 +2,7 @@
 // README.md says who else can read it in each of them.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,8 @@ struct Surroundings {
   std::vector<std::string> terminals;  // to ask on, all at once
   std::string tpm = kTpmDevice;
   std::string pin_file;  // empty: the PIN is asked for on the terminals
+  // Asked instead of file and terminals, by faces that have a terminal in use.
+  std::function<Result<SecretBytes>(const LockoutState&)> pin;
   bool spend_last_try = false;
   std::string image_key;  // files; empty: those of the booted image
   std::string image_signature;

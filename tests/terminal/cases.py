@@ -379,7 +379,7 @@ def dasharo_193_never_two_wizards(bench):
             two.wait_picture("waits for you on every console")
             one.send("x")
             one.wait_picture("step 1 of 8", "Enter Continue")
-            two.wait_picture("in use on", first)
+            two.wait_picture("in use on ttyS0")
             one.send("\r")
             one.wait_picture("Which data directory")
             # What the watcher types does nothing here.
@@ -397,7 +397,7 @@ def dasharo_193_never_two_wizards(bench):
             two.wait_picture("Take the wizard over")
             two.send("y")
             two.wait_picture("Which data directory")
-            one.wait_picture("in use on", second)
+            one.wait_picture("in use on ttyS1")
             two.send("\r")
             two.wait_picture("Diagnosis", "as it is")
             one.send("\r\r\r")
