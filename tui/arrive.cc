@@ -22,6 +22,7 @@ void ArriveAtDisks(Model& model, Finished finished) {
     marks.push_back(before != model.disks.end() && disk.is_candidate && model.marks[position]);
   }
   model.disks = std::move(finished.disks);
+  model.sealed = std::move(finished.sealed);
   model.marks = std::move(marks);
   // The only state disk is the one that is meant.
   const auto chosen = disk::ChooseDisk(model.disks);
@@ -108,6 +109,7 @@ Effects ArriveAtReview(Model& model, Finished finished) {
   model.plan = std::move(finished.outcome);
   model.review_undo = false;
   model.typed_confirmation.clear();
+  model.spots.erase(Screen::kReview);
   GoTo(model, Screen::kReview);
   return {};
 }

@@ -222,7 +222,7 @@ class Painter {
       } else {
         key = std::string(1, command.letter);
       }
-      if (key.empty()) continue;
+      if (key.empty() || command.label.empty()) continue;
       const std::u32string word = ToCells(fmt::format("{} {}", key, command.label));
       if (text.size() + word.size() + 2 > static_cast<std::size_t>(size_.columns - 2)) continue;
       if (!text.empty()) text += U"  ";

@@ -31,9 +31,10 @@ struct Place {
   bool operator==(const Place&) const = default;
 };
 
-// Which disks are there?
+// Which disks are there, and is a secret sealed to the TPM?
 struct FindTask {
   std::vector<std::string> disks;  // these only, when there are any
+  bool tpm = false;                // the machine has one
 };
 // Diagnosis of one place, with the recommended plan; comparison of several.
 struct LookTask {
@@ -89,6 +90,7 @@ struct Finished {
   Status status;
   std::optional<session::PinTries> pin_tries;  // a PIN is wanted
   std::vector<disk::FoundDisk> disks;
+  std::optional<Result<std::string>> sealed;  // where, when the TPM was looked at
   session::Outcome outcome;
   std::optional<etcd::Comparison> comparison;
   std::vector<session::Outcome> compared;  // one for each place of a comparison

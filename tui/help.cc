@@ -71,13 +71,15 @@ std::vector<Line> ScreenHelp(const Model& model) {
            "To write it, type the four characters that are asked for, and Enter. Anything else "
            "writes nothing. The plan is made again on the disk itself; if it is not this very "
            "plan, nothing is written either.",
-           "PgUp, PgDn and the arrows scroll."});
+           "PgUp, PgDn and the arrows scroll. Tab leaves the field: letters are keys there, as on "
+           "the other screens."});
     case Screen::kApply:
       return Paragraphs(
           {"The plan is rehearsed once more on a view in memory, applied and taken back there; "
            "then the disk is opened, the journal written, the edits done, and everything "
            "verified and closed.",
-           "It is not interrupted. After a power failure the journal says what to take back."});
+           "It cannot be stopped half-way. After a power failure the journal says what to take "
+           "back."});
     case Screen::kReport:
       return Paragraphs(
           {"next says what to do now, with commands. Start etcd with its old flags, without "

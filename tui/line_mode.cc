@@ -48,7 +48,7 @@ std::string Value(const Field& field) {
 std::string CommandsText(const View& view, std::string_view before) {
   std::string text;
   for (const auto& command : view.commands) {
-    if (command.letter == 0 || command.action == Action::kLines) continue;
+    if (command.letter == 0 || command.label.empty() || command.action == Action::kLines) continue;
     text +=
         fmt::format("{}{}{} {}", text.empty() ? "" : ", ", before, command.letter, command.label);
   }

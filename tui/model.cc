@@ -285,6 +285,7 @@ Effects Start(Model& model, std::string what, bool writes, Task task) {
   model.work = Work{};
   model.work.running = true;
   model.work.writes = writes;
+  Log(model, "-- " + what);
   model.work.what = std::move(what);
   model.work.began = model.work.stage_began = model.now;
   model.notice.clear();

@@ -100,7 +100,8 @@ struct Model {
   // Disks
   bool found = false;  // the disks were looked for
   std::vector<disk::FoundDisk> disks;
-  std::vector<bool> marks;  // of disks, or of data directories
+  std::vector<bool> marks;                    // of disks, or of data directories
+  std::optional<Result<std::string>> sealed;  // where a secret is that the TPM may give away
   // Secret
   SecretStep step = SecretStep::kSource;
   std::optional<disk::FoundDisk> secret_disk;
@@ -112,7 +113,7 @@ struct Model {
   int tries = 0;
   std::optional<session::PinTries> pin_tries;
   bool spend_last_try = false;  // a wrong PIN now locks the TPM, and that was said
-  bool for_undo = false;  // the secret is asked for to take an apply back
+  bool for_undo = false;        // the secret is asked for to take an apply back
   // Compare, Diagnosis
   std::vector<Place> places;  // that were chosen
   std::optional<etcd::Comparison> comparison;

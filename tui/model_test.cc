@@ -70,6 +70,23 @@ TEST_CASE("TheWholeWayWithLettersEnterAndSpaceOnly") {
   CHECK(Says(story.model, "safe to boot"));
 }
 
+TEST_CASE("TheReviewIsLeftForItsDetailsWithoutAFunctionKey") {
+  Story story;
+  ToReview(story);
+  story.Press("d");
+  CHECK(story.model.typed_confirmation == "d");
+  story.Press("ctrl-u");
+  story.Press("tab");
+  story.Press("enter");
+  CHECK(story.model.overlay == Overlay::kDetails);
+  story.Press("b");
+  story.Press("h");
+  CHECK(story.model.overlay == Overlay::kHelp);
+  story.Press("esc");
+  CHECK(story.model.screen == Screen::kReview);
+  CHECK(story.model.typed_confirmation.empty());
+}
+
 TEST_CASE("EnterAloneNeverConfirms") {
   Story story;
   ToReview(story);
@@ -258,6 +275,19 @@ TEST_CASE("ASecretCanLieOnAnotherDiskOfAnAppliance") {
   const auto& task = std::get<LookTask>(std::get<StartTask>(effects.front()).task);
   CHECK(task.secret->disk->path == "/dev/vdd1");
   CHECK(task.secret->file == "keys/secret.json");
+}
+
+TEST_CASE("ATpmThatHoldsNothingIsNamedButNotOffered") {
+  Story story;
+  story.model.setup.tpm = true;
+  ToSecret(story);
+  CHECK(Show(story.model).choices.front().label == "the TPM of this machine");
+  story.model.sealed = Fail(ErrorKind::kCannotUnlock, "no-tpm-blob", "there is none");
+  const View view = Show(story.model);
+  CHECK(view.choices.front().label == "type or paste it");
+  CHECK_FALSE(view.choices.back().selectable);
+  story.Press("enter");
+  CHECK(story.model.step == SecretStep::kTyping);
 }
 
 // As far as the PIN's question; the TPM is the first source.

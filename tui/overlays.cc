@@ -16,7 +16,7 @@ View Over(const Model& model, std::string title) {
   view.scroll = model.overlay_spot.scroll;
   view.focus = -1;
   view.question = "Enter closes";
-  view.commands = {{Action::kContinue, 0, 0, "Close"}, {Action::kBack, 'b', 0, "Close"}};
+  view.commands = {{Action::kContinue, 0, 0, "Close"}, {Action::kBack, 'b', 0, ""}};
   return view;
 }
 
@@ -52,7 +52,7 @@ View ShowQuit(const Model& model) {
   view.choices = {{model.setup.appliance ? "Yes, back to the start" : "Yes, leave", {}, true, {}},
                   {"No, go on", {}, true, {}}};
   view.commands = {
-      {Action::kYes, 'y', 0, "Yes"}, {Action::kNo, 'n', 0, "No"}, {Action::kBack, 0, 0, "No"}};
+      {Action::kYes, 'y', 0, "Yes"}, {Action::kNo, 'n', 0, "No"}, {Action::kBack, 0, 0, ""}};
   if (model.setup.appliance) {
     view.choices.push_back({"Power the machine off", {}, true, {}});
     view.commands.push_back({Action::kPowerOff, 'o', 8, "Power off"});
@@ -124,7 +124,7 @@ View ShowWork(const Model& model) {
   view.gauge = std::move(gauge);
   if (work.writes) {
     view.notice = {
-        Text("This is not interrupted: what is written has been rehearsed, and is "
+        Text("This cannot be stopped half-way: what is written has been rehearsed, and will be "
              "verified. If the power fails meanwhile, the journal takes it back.")};
   } else if (work.abandoned) {
     view.notice = {Text("Going back as soon as this step has ended.")};

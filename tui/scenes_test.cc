@@ -143,6 +143,7 @@ Finished Story::Run(const Task& task) {
     finished.disks = {Other("/dev/sda", "gpt", "the running system uses it"),
                       Other("/dev/sda1", "ext4", "mounted on /"), Disk("/dev/vdb", kUuid),
                       Disk("/dev/vdc", kOtherUuid)};
+    if (std::get<FindTask>(task).tpm) finished.sealed = "the TPM's NV index 0x01c5d7a1";
     return finished;
   }
   session::Request request;
@@ -277,6 +278,7 @@ std::vector<Scene> PlayAll() {
     s.model.marks.resize(2);
   });
   add("secret", [](Story& s) {
+    s.model.setup.tpm = true;
     s.model.setup.credential = "/run/credentials/x";
     ToSecret(s);
   });
@@ -299,6 +301,13 @@ std::vector<Scene> PlayAll() {
       s.FailNext(WrongSecret());
       s.Work();
     }
+  });
+  add("secret-tpm-empty", [](Story& s) {
+    s.model.setup.tpm = true;
+    ToSecret(s);
+    s.model.sealed = Fail(ErrorKind::kCannotUnlock, "no-tpm-blob",
+                          "find a sealed secret: there is none in (no ESP was found), the TPM's "
+                          "NV index 0x01c5d7a1");
   });
   const auto to_pin = [](Story& s) {
     s.model.setup.tpm = true;

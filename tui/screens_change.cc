@@ -229,19 +229,24 @@ View ShowReview(const Model& model) {
   }
   if (!nothing) {
     Field field;
-    field.label = fmt::format("Type {} to write", Word(model));
+    field.label =
+        model.review_undo ? "Type undo to start" : fmt::format("Type {} to write", Word(model));
     field.kind = Field::Kind::kConfirm;
     field.value = model.typed_confirmation;
     field.note = model.review_undo
-                     ? "then Enter; Esc goes back"
-                     : "the first 4 characters of the plan; then Enter. Esc goes back";
+                     ? "then Enter"
+                     : "the plan's first 4 characters; then Enter";
+    view.question = field.label + ", or /b to go back";
     view.fields.push_back(std::move(field));
-    view.focus = 0;
-    view.question = fmt::format("Type {} to write, or /b to go back", Word(model));
+    // Off the field letters are keys again, for lines that swallow function keys.
+    view.choices = {{"Show all of it first", {}, true, std::nullopt}};
   } else {
     view.question = "Continue";
   }
-  view.commands = {{Action::kContinue, 0, 0, nothing ? "Continue" : "Apply"},
+  view.commands = {{Action::kContinue, 0, 0,
+                    nothing             ? "Continue"
+                    : model.review_undo ? "Undo"
+                                        : "Apply"},
                    {Action::kBack, 'b', 0, "Back"},
                    {Action::kDetails, 'd', 3, "Details"}};
   AddUsual(view);
@@ -292,6 +297,8 @@ Effects FillConfirmation(Model& model, std::size_t, std::string_view value) {
   return {};
 }
 
+Effects ShowAllOfIt(Model& model, std::size_t) { return Do(model, Action::kDetails); }
+
 Effects ActOnReview(Model& model, Action action) {
   if (action == Action::kContinue) return ContinueFromReview(model);
   if (action != Action::kBack) return {};
@@ -326,12 +333,25 @@ std::string Verdict(const Model& model) {
                      Hex16(model.result.plan->survivor.id), Hex16(model.result.plan->cluster_id));
 }
 
-// What session says about the disk, but for its name: that stands above.
-void AddDiskLines(const Model& model, std::vector<Line>& body) {
+// What session says about the disk and the result. On a small screen the end is out of sight, so
+// that what is to be known and done now comes first.
+void AddReportLines(const Model& model, std::vector<Line>& body) {
+  std::vector<Line> later;
+  std::string label;
+  const auto add = [&](Line line) {
+    if (line.text.empty() || line.label == "state disk") return;
+    if (!line.label.empty()) label = line.label;
+    const bool first = label == "boot" || label == "WARNING" || label == "next";
+    (first ? body : later).push_back(std::move(line));
+  };
   for (auto& line : FromReport(session::ToText(model.result, session::Section::kDisk))) {
-    if (line.label != "state disk" && !line.text.empty()) body.push_back(std::move(line));
+    add(std::move(line));
   }
   if (model.result.sealed) body.push_back(Labelled("disk", "closed, nothing left open"));
+  for (auto& line : FromReport(session::ToText(model.result, session::Section::kResult))) {
+    add(std::move(line));
+  }
+  std::ranges::move(later, std::back_inserter(body));
 }
 
 struct ReportChoice {
@@ -382,14 +402,13 @@ View ShowReport(const Model& model) {
     view.body.push_back(Labelled("what next", model.result_status.error().hint));
   }
   view.body.push_back(Labelled("where", model.place.Name()));
-  AddDiskLines(model, view.body);
-  for (auto& line : FromReport(session::ToText(model.result, session::Section::kResult))) {
-    if (!line.text.empty()) view.body.push_back(std::move(line));
-  }
+  AddReportLines(model, view.body);
   Field path;
   path.label = "report";
   path.value = model.report_path;
-  path.note = model.report_saved ? "saved: .txt and .json" : ".txt and .json are added";
+  path.note = model.report_saved      ? "saved: .txt and .json"
+              : model.setup.appliance ? "name on the disk below; .txt and .json are added"
+                                      : ".txt and .json are added";
   view.fields.push_back(std::move(path));
   for (const auto& choice : ReportChoices(model)) {
     view.choices.push_back({Label(model, choice), {}, true, std::nullopt});
@@ -472,13 +491,15 @@ Effects FillReportPath(Model& model, std::size_t, std::string_view value) {
 
 const ScreenFunctions kParametersScreen = {ShowParameters, ChooseInParameters, nullptr,
                                            FillParameter, ActOnParameters};
-const ScreenFunctions kReviewScreen = {ShowReview, nullptr, nullptr, FillConfirmation, ActOnReview};
+const ScreenFunctions kReviewScreen = {ShowReview, ShowAllOfIt, nullptr, FillConfirmation,
+                                       ActOnReview};
 const ScreenFunctions kApplyScreen = {ShowApply, nullptr, nullptr, nullptr, ActOnApply};
 const ScreenFunctions kReportScreen = {ShowReport, ChooseInReport, nullptr, FillReportPath,
                                        ActOnReport};
 
 void AskForUndo(Model& model) {
   model.review_undo = true;
+  model.spots.erase(Screen::kReview);
   model.typed_confirmation.clear();
   GoTo(model, Screen::kReview);
 }

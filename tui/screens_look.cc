@@ -12,10 +12,23 @@ namespace {
 
 // ---- Compare ----
 
+// What came of the comparison before the table that it came from: on a small screen the table's end
+// is out of sight.
+std::vector<Line> VerdictFirst(std::vector<Line> lines) {
+  const auto last_gap =
+      std::find_if(lines.rbegin(), lines.rend(), [](const Line& l) { return l.text.empty(); });
+  auto verdict = last_gap.base();
+  // The hash's revision belongs to the table.
+  if (verdict != lines.end() && verdict->label.empty()) ++verdict;
+  std::rotate(lines.begin(), verdict, lines.end());
+  lines.insert(lines.begin() + (lines.end() - verdict), Text(""));
+  return lines;
+}
+
 View ShowCompare(const Model& model) {
   View view = Blank(model);
   const auto& comparison = *model.comparison;
-  view.body = FromReport(session::ToText(comparison));
+  view.body = VerdictFirst(FromReport(session::ToText(comparison)));
   for (std::size_t i = 0; i < comparison.survivors.size(); ++i) {
     Choice choice;
     choice.label = "rescue " + comparison.survivors[i].label;

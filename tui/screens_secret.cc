@@ -15,10 +15,27 @@ std::vector<Source> Sources(const Model& model) {
   std::vector<Source> sources;
   if (!model.setup.secret_file.empty()) sources.push_back({Source::Kind::kFile, {}});
   if (!model.setup.credential.empty()) sources.push_back({Source::Kind::kCredential, {}});
-  if (model.setup.tpm) sources.push_back({Source::Kind::kTpm, {}});
+  const bool sealed = !model.sealed || model.sealed->has_value();
+  if (model.setup.tpm && sealed) sources.push_back({Source::Kind::kTpm, {}});
   sources.push_back({Source::Kind::kTyped, {}});
   for (const auto& disk : OtherDisks(model)) sources.push_back({Source::Kind::kOtherDisk, disk});
+  // Said, so that nobody looks for it.
+  if (model.setup.tpm && !sealed) sources.push_back({Source::Kind::kTpm, {}});
   return sources;
+}
+
+Choice DescribeTpm(const Model& model) {
+  Choice choice;
+  choice.label = "the TPM of this machine";
+  if (model.sealed && !*model.sealed) {
+    choice.selectable = false;
+    choice.details = {Text("found, but of no use: " + model.sealed->error().message, Style::kDim)};
+    return choice;
+  }
+  const std::string place = model.sealed ? " from " + model.sealed->value() : "";
+  choice.details = {Text("found: it gives the sealed secret" + place +
+                         " away while this very image runs; its PIN, if it has one, is asked for")};
+  return choice;
 }
 
 Choice Describe(const Model& model, const Source& source) {
@@ -29,9 +46,7 @@ Choice Describe(const Model& model, const Source& source) {
     case Source::Kind::kFile:
       return choice("the file " + model.setup.secret_file, "named when the wizard was started");
     case Source::Kind::kTpm:
-      return choice("the TPM of this machine",
-                    "found: it gives away what was sealed to it, when this image was booted; a PIN "
-                    "is asked for when it has one");
+      return DescribeTpm(model);
     case Source::Kind::kCredential:
       return choice("the credential etcd-rescue.master-secret", "found: it came with this machine");
     case Source::Kind::kOtherDisk:
@@ -75,9 +90,9 @@ void AskForPath(const Model& model, View& view) {
 
 void AskForPin(const Model& model, View& view) {
   if (model.pin_tries) {
-    view.body.push_back(Labelled("tries", fmt::format("{} of {} left until the TPM locks",
-                                                      model.pin_tries->left,
-                                                      model.pin_tries->allowed)));
+    view.body.push_back(
+        Labelled("tries", fmt::format("{} of {} left until the TPM locks", model.pin_tries->left,
+                                      model.pin_tries->allowed)));
   }
   view.body.push_back(Text(""));
   view.body.push_back(

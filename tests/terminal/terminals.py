@@ -8,12 +8,14 @@ import shlex
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 import time
 
 from picture import Picture
 
 PATIENCE = 120          # seconds to what must come, on a busy machine
+LONGEST_SOCKET_FOLDER = 80   # a socket's whole name has room for 107 bytes
 LOOK_EVERY = 0.05       # tmux has nothing to wait on: its picture is looked at this often
 
 
@@ -30,7 +32,8 @@ class Tmux:
     """A program in a tmux window of its own server. `with Tmux(...) as screen:`"""
 
     def __init__(self, command, work, size=(80, 24), term="screen-256color", environment=(), directory=None):
-        self.work, self.socket = work, os.path.join(work, "tmux.socket")
+        self.folder = tempfile.TemporaryDirectory(prefix="tmux-", dir=work if len(work) < LONGEST_SOCKET_FOLDER else None)
+        self.work, self.socket = work, os.path.join(self.folder.name, "socket")
         self.status_file = os.path.join(work, "status")
         if os.path.exists(self.status_file):
             os.remove(self.status_file)
@@ -46,6 +49,7 @@ class Tmux:
 
     def __exit__(self, *_):
         subprocess.run(["tmux", "-S", self.socket, "kill-server"], stderr=subprocess.DEVNULL, check=False)
+        self.folder.cleanup()
 
     def _tmux(self, *arguments):
         # -u: our tmux takes and shows UTF-8, whatever the machine's locale.
