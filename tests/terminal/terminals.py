@@ -16,7 +16,9 @@ from picture import Picture
 
 PATIENCE = 120          # seconds to what must come, on a busy machine
 LONGEST_SOCKET_FOLDER = 80   # a socket's whole name has room for 107 bytes
-LOOK_EVERY = 0.05       # tmux has nothing to wait on: its picture is looked at this often
+# tmux has nothing to wait on: its picture is looked at, less and less often. Each look takes processes, which under
+# User-Mode Linux cost more than what is waited for.
+FIRST_LOOK, LAST_LOOK = 0.05, 0.8
 
 
 class Failed(Exception):
@@ -26,6 +28,13 @@ class Failed(Exception):
 def check(condition, text):
     if not condition:
         raise Failed(text)
+
+
+def pauses():
+    pause = FIRST_LOOK
+    while True:
+        yield pause
+        pause = min(pause * 1.5, LAST_LOOK)
 
 
 class Tmux:
@@ -85,7 +94,7 @@ class Tmux:
     def wait(self, *texts, patience=PATIENCE):
         """Until all of these are in the picture. The picture."""
         end = time.monotonic() + patience
-        while True:
+        for pause in pauses():
             try:
                 picture = self.text()
             except subprocess.CalledProcessError as error:
@@ -93,19 +102,20 @@ class Tmux:
             if all(text in picture for text in texts):
                 return picture
             check(time.monotonic() < end, "%r was not shown within %d s:\n%s" % (texts, patience, picture))
-            time.sleep(LOOK_EVERY)
+            time.sleep(pause)
 
     def wait_gone(self, text, patience=PATIENCE):
         end = time.monotonic() + patience
-        while text in (picture := self.text()):
+        for pause in pauses():
+            if text not in (picture := self.text()):
+                return picture
             check(time.monotonic() < end, "%r stays in the picture:\n%s" % (text, picture))
-            time.sleep(LOOK_EVERY)
-        return picture
+            time.sleep(pause)
 
     def ended(self, patience=PATIENCE):
         """Its exit status."""
         end = time.monotonic() + patience
-        while True:
+        for pause in pauses():
             try:
                 with open(self.status_file) as file:
                     if text := file.read().strip():
@@ -113,7 +123,7 @@ class Tmux:
             except FileNotFoundError:
                 pass
             check(time.monotonic() < end, "the program has not ended within %d s" % patience)
-            time.sleep(LOOK_EVERY)
+            time.sleep(pause)
 
 
 class Pty:
