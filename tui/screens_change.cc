@@ -233,9 +233,7 @@ View ShowReview(const Model& model) {
         model.review_undo ? "Type undo to start" : fmt::format("Type {} to write", Word(model));
     field.kind = Field::Kind::kConfirm;
     field.value = model.typed_confirmation;
-    field.note = model.review_undo
-                     ? "then Enter"
-                     : "the plan's first 4 characters; then Enter";
+    field.note = model.review_undo ? "then Enter" : "the plan's first 4 characters; then Enter";
     view.question = field.label + ", or /b to go back";
     view.fields.push_back(std::move(field));
     // Off the field letters are keys again, for lines that swallow function keys.

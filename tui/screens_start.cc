@@ -92,9 +92,9 @@ View ShowDisks(const Model& model) {
                  Text("Attach the broken node's state disk to this machine, then look again (r). "
                       "Every disk that is there is listed below with the reason why it is none.")};
   } else {
-    view.body = {Text(disks ? "Which state disk is to be rescued?"
-                            : "Which data directory is to be rescued?",
-                      Style::kStrong)};
+    view.body = {Text(
+        disks ? "Which state disk is to be rescued?" : "Which data directory is to be rescued?",
+        Style::kStrong)};
     if (Places(model) > 1) {
       view.body.push_back(
           Text("With several survivors of one cluster mark all of them: they are compared first, "
