@@ -118,7 +118,8 @@ session::Request RequestFor(const session::Job& job,
   session::Request request;
   request.command = session::Command::kApply;
   request.disk = job.disk;
-  request.secret = std::move(secret);
+  request.use_token = job.use_token;
+  if (!job.use_token) request.secret = std::move(secret);
   request.wishes = job.wishes;
   request.log_directory = job.log_directory;
   request.consent_luks_uuid = job.consent_luks_uuid;

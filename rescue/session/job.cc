@@ -141,8 +141,9 @@ Result<std::string> ReadSecretFrom(const json& document) {
   ASSIGN_OR_RETURN(const json secret, ObjectField(document, "secret"));
   RETURN_IF_ERROR(CheckFields(secret, "secret.", {"from"}));
   ASSIGN_OR_RETURN(auto from, TextField(secret, "from"));
-  if (!from.empty() && from != "credential" && from != "tpm" && from != "prompt") {
-    return BadJob("secret.from is not \"credential\", \"tpm\" or \"prompt\"");
+  if (!from.empty() && from != "credential" && from != "tpm" && from != "prompt" &&
+      from != "token") {
+    return BadJob("secret.from is not \"credential\", \"tpm\", \"prompt\" or \"token\"");
   }
   return from;
 }
@@ -233,8 +234,10 @@ Result<Job> ParseJob(std::string_view text) {
   if (job.seal && (document.contains("disk") || document.contains("consent"))) {
     return BadJob("a job that seals names no disk");
   }
-  if (job.seal && job.secret_from == "tpm")
+  if (job.seal && (job.secret_from == "tpm" || job.secret_from == "token")) {
     return BadJob("what is sealed cannot come from the TPM");
+  }
+  if (job.secret_from == "token") job.use_token = true;
   if (!job.seal && job.consent_luks_uuid.empty()) {
     return BadJob("consent.luks-uuid is missing: it names the disk that the job may change");
   }

@@ -7,7 +7,9 @@
 //                                                            for an unencrypted file system
 //    "profile": "luks2",                                     optional, as --profile
 //    "accept-header": ["kdf-cost"],                          optional, as --accept header:kdf-cost
-//    "secret": {"from": "credential"}}                       optional; or "tpm", or "prompt"
+//    "secret": {"from": "credential"}}                       optional; or "tpm", or "prompt", or
+//                                                            "token": the disk's own systemd-tpm2
+//                                                            token
 //
 // Instead of a rescue, a job may seal the secret to the machine's TPM; then it names no disk:
 //
@@ -53,7 +55,8 @@ struct Job {
   std::string consent_luks_uuid;  // lower case; or the UUID of an unencrypted file system, as it is
   disk::HeaderPolicy policy;
   std::string log_directory;    // as --wal-dir; empty: where the volume says
-  std::string secret_from;      // as --secret takes it; empty: the credential
+  std::string secret_from;      // as --secret takes it, or "token"; empty: the credential
+  bool use_token = false;       // as --token
   std::optional<SealJob> seal;  // seal the secret; nothing is rescued
 
   bool operator==(const Job&) const = default;

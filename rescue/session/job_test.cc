@@ -88,6 +88,8 @@ TEST_CASE("AJobSaysWhereItsSecretComesFrom") {
   };
   CHECK(from("tpm")->secret_from == "tpm");
   CHECK(from("prompt")->secret_from == "prompt");
+  CHECK_FALSE(from("prompt")->use_token);
+  CHECK(from("token")->use_token);
   CHECK(ParseJob(kWhole)->secret_from == "credential");
   CHECK_FALSE(from("-"));
   CHECK_FALSE(from("/etc/shadow"));
@@ -104,6 +106,7 @@ TEST_CASE("AJobMaySealInsteadOfRescue") {
        {R"({"version":1,"seal":{}})", R"({"version":1,"seal":{"to":"paper"}})",
         R"({"version":1,"seal":"nv"})", R"({"version":1,"seal":{"to":"nv","pin":"1234"}})",
         R"({"version":1,"seal":{"to":"nv"},"consent":{"luks-uuid":"a"}})",
+        R"({"version":1,"seal":{"to":"nv"},"secret":{"from":"token"}})",
         R"({"version":1,"seal":{"to":"nv"},"secret":{"from":"tpm"}})"}) {
     INFO(bad);
     CHECK_FALSE(ParseJob(bad));

@@ -3,6 +3,7 @@ console, and what of them is left in the machine's memory.
 
 Cases as in cases.py. Sealing happens once a run; each case then works on a copy of that TPM."""
 import base64
+import contextlib
 import json
 import mmap
 import os
@@ -172,6 +173,50 @@ def an_addon_on_the_esp_cannot_unseal(bench):
     return unseal_refused(bench, ["PCR 12", "add-ons on the ESP", "0" * 64], boot_disk=image_with_addon(bench))
 
 
+# -- tokens that systemd enrolled ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def tpm_of_the_host(bench, state):
+    """A software TPM with this state while somebody on the host uses it; the TCTI that reaches it."""
+    socket, pid = bench.path("tpm"), bench.path("tpm.pid")
+    os.makedirs(state)
+    os.mkfifo(pid)  # swtpm writes its process ID when it listens
+    process = subprocess.Popen(
+        ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--server", f"type=unixio,path={socket}", "--ctrl",
+         f"type=unixio,path={socket}.ctrl", "--flags", "not-need-init,startup-clear", "--pid", f"file={pid}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with open(pid, encoding="utf-8") as listens:
+            listens.read()
+        yield f"swtpm:path={socket}"
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(os.path.join(state, ".lock"), ignore_errors=True)
+
+
+def a_token_of_systemd_opens_the_disk(bench):
+    """Enrolled by the real systemd-cryptenroll with the machine's TPM; no secret reaches the machine."""
+    image, secret, uuid = bench.state_disk()
+    state, key = bench.path("tpm-state"), bench.path("disk.key")
+    with open(key, "wb", opener=lambda p, f: os.open(p, f, 0o600)) as file:
+        file.write(subprocess.run([os.path.join(REPOSITORY, "tests/uml/derive-key"), uuid, secret], check=True,
+                                  stdout=subprocess.PIPE).stdout)
+    with tpm_of_the_host(bench, state) as tcti:
+        disaster.run(["systemd-cryptenroll", f"--unlock-key-file={key}", f"--tpm2-device={tcti}", "--tpm2-pcrs=", image])
+    os.unlink(key)
+    with open(image, "rb") as file:
+        header = file.read(16 << 20)
+    job = bench.job(consent={"luks-uuid": uuid}, secret={"from": "token"}, profile="luks2")
+    result, console = boot_to_result(bench, tpm_state=state, disks=[image], credentials={vm.JOB_CREDENTIAL: job})
+    expect(result[0] == 0 and result[1].startswith("rescued: "), f"exit {result[0]}: {result[1]}")
+    expect(b"token" in console, "the console does not say that a token opened the disk")
+    with open(image, "rb") as file:
+        expect(file.read(16 << 20) == header, "the header area was changed")
+    return result[1]
+
+
 # -- what is left in memory --------------------------------------------------------------------------------------
 
 
@@ -313,6 +358,7 @@ ALL = {
     "tpm-sealed-secret-rescues": a_sealed_secret_rescues_unattended,
     "tpm-blob-as-credential": a_blob_works_as_text_in_a_credential,
     "tpm-blob-on-esp": a_blob_on_the_esp_is_found,
+    "token-of-systemd": a_token_of_systemd_opens_the_disk,
     "tpm-other-builders-image": another_builders_image_cannot_unseal,
     "tpm-command-line-from-smbios": a_command_line_from_smbios_cannot_unseal,
     "tpm-addon-on-esp": an_addon_on_the_esp_cannot_unseal,

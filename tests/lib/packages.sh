@@ -64,7 +64,11 @@ packages_terminal() {
 
 # The image in a virtual machine, with a disk that was made as for the disk tier. What image/build and
 # image/boot need, they install themselves.
-packages_boot() { packages_disk; }
+packages_boot() {
+  packages_disk
+  # systemd-cryptenroll: Debian 12 has it in systemd itself.
+  [ "$(debian_codename)" = bookworm ] || printf '%s\n' systemd-cryptsetup
+}
 
 packages_lint() {
   packages_unit
