@@ -23,7 +23,6 @@ namespace {
 
 using nlohmann::json;
 
-
 // ---- what can be said ----
 
 void AddPlaces(CLI::App& command, LookOptions& options, bool with_file) {
