@@ -35,6 +35,7 @@ class Console {
   bool is_open() const { return static_cast<bool>(in_); }
   int in() const { return in_.get(); }
   int out() const { return out_.get(); }
+  int columns() const { return size_.columns; }
   bool in_lines() const { return lines_; }
   bool is_terminal() const { return is_terminal_; }
   // A line of limited speed: fewer pictures a second.

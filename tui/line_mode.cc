@@ -10,7 +10,7 @@
 namespace rescue::tui {
 namespace {
 
-constexpr std::size_t kWidth = 78;
+constexpr std::size_t kNarrowest = 30;  // less leaves nothing beside the labels
 constexpr std::size_t kLabelColumn = 13;
 constexpr std::int64_t kProgressMilliseconds = 10000;
 constexpr std::uint64_t kProgressParts = 20;  // a line every 5 %
@@ -21,10 +21,10 @@ std::string_view Trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
 }
 
-void Print(const Line& line, std::size_t indent, std::string& out) {
+void Print(const Line& line, std::size_t indent, std::size_t width, std::string& out) {
   const std::size_t column = indent + (line.labelled ? kLabelColumn : 0);
   bool first = true;
-  for (const auto& text : Wrap(ToCells(line.text), kWidth - column)) {
+  for (const auto& text : Wrap(ToCells(line.text), width - column)) {
     std::string row(indent, ' ');
     if (line.labelled) row += fmt::format("{:<{}}", first ? line.label : "", kLabelColumn);
     row += ToUtf8(ToAscii(text));
@@ -34,8 +34,8 @@ void Print(const Line& line, std::size_t indent, std::string& out) {
   }
 }
 
-void Print(const std::vector<Line>& lines, std::string& out) {
-  for (const auto& line : lines) Print(line, 0, out);
+void Print(const std::vector<Line>& lines, std::size_t width, std::string& out) {
+  for (const auto& line : lines) Print(line, 0, width, out);
 }
 
 // A form asks for its fields one after the other; elsewhere the choices come first.
@@ -103,6 +103,12 @@ std::optional<bool> YesOrNo(std::string_view text) {
   return std::nullopt;
 }
 
+void LineMode::FitTo(int columns) {
+  // Some terminals break a line that fills its row.
+  const auto room = static_cast<std::size_t>(std::max(columns - 2, 0));
+  width_ = std::clamp(room, kNarrowest, kWidest);
+}
+
 std::string LineMode::PrintView(const View& view) {
   std::string out = "\n";
   if (view.step > 0 && !view.boxed) {
@@ -110,10 +116,10 @@ std::string LineMode::PrintView(const View& view) {
   } else {
     out += fmt::format("-- {} --\n\n", view.title);
   }
-  Print(view.body, out);
+  Print(view.body, width_, out);
   if (!view.notice.empty()) {
     out += "\n";
-    Print(view.notice, out);
+    Print(view.notice, width_, out);
   }
   if (!IsForm(view) && !view.choices.empty()) {
     out += "\n";
@@ -122,7 +128,7 @@ std::string LineMode::PrintView(const View& view) {
       const std::string mark = choice.marked ? (*choice.marked ? "[x] " : "[ ] ") : "";
       const std::string number = choice.selectable ? fmt::format("{:>3}", i + 1) : "  -";
       out += fmt::format("{}  {}{}\n", number, mark, ToUtf8(ToAscii(ToCells(choice.label))));
-      for (const auto& detail : choice.details) Print(detail, 5, out);
+      for (const auto& detail : choice.details) Print(detail, 5, width_, out);
     }
     for (const auto& field : view.fields) {
       out += fmt::format("     {}: {} (/{} TEXT changes it)\n", field.label, Value(field),
@@ -141,8 +147,8 @@ std::string LineMode::Prompt(const Model& model, const View& view) {
     if (field.kind == Field::Kind::kConfirm || field.kind == Field::Kind::kSecret) {
       return out + view.question + ": ";
     }
-    if (!field.note.empty()) Print({"", field.note, Style::kDim, false}, 0, out);
-    if (!field.error.empty()) Print({"", "! " + field.error, Style::kBad, false}, 0, out);
+    if (!field.note.empty()) Print({"", field.note, Style::kDim, false}, 0, width_, out);
+    if (!field.error.empty()) Print({"", "! " + field.error, Style::kBad, false}, 0, width_, out);
     return out + fmt::format("{} [{}] ({}): ", field.label, Value(field),
                              field.kind == Field::Kind::kToggle ? "yes or no, /b back, /q quit"
                                                                 : "Enter keeps it, - empties it, "
@@ -179,7 +185,8 @@ std::string LineMode::PrintWork(const Model& model) {
                                           stage.ok ? "ok" : "FAILED", FormatSeconds(stage.took));
     const std::string margin(label.size(), ' ');
     bool first = true;
-    for (const auto& text : Wrap(ToCells(stage.text), kWidth - label.size())) {
+    for (const auto& text :
+         Wrap(ToCells(stage.text), width_ - std::min(label.size(), width_ / 2))) {
       out += (first ? label : margin) + ToUtf8(ToAscii(text)) + "\n";
       first = false;
     }

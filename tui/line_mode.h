@@ -13,6 +13,10 @@ namespace rescue::tui {
 
 class LineMode {
  public:
+  static constexpr std::size_t kWidest = 78;
+
+  // Lines are wrapped for a terminal of so many columns.
+  void FitTo(int columns);
   // What is to be printed because the model has changed since the last call; usually nothing.
   std::string Update(const Model& model);
   // A line was typed, without its end. `typed_text` gets what is to be printed about it.
@@ -28,6 +32,7 @@ class LineMode {
   Effects AnswerField(Model& model, const View& view, std::string_view line, std::string& text);
   Effects AnswerChoices(Model& model, const View& view, std::string_view line, std::string& text);
 
+  std::size_t width_ = kWidest;
   std::string shown_;       // identity of the view that was printed last
   std::size_t stages_ = 0;  // of the running task, printed
   std::int64_t progress_at_ = 0;

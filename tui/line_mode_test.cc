@@ -64,6 +64,26 @@ TEST_CASE("AsciiOnlyAndNoEscapes") {
   for (const char c : console.record) CHECK((c == '\n' || (c >= ' ' && c <= '~')));
 }
 
+TEST_CASE("ANarrowWindowGetsNarrowLines") {
+  for (const int columns : {44, 80, 200}) {
+    Lines console;
+    console.lines = LineMode();
+    console.lines.FitTo(columns);
+    console.record = console.lines.Update(console.story.model);
+    console.Answer("h");
+    std::size_t longest = 0;
+    std::size_t begin = 0;
+    for (auto end = console.record.find('\n'); end != std::string::npos;
+         end = console.record.find('\n', begin)) {
+      // What works now is one line of its own.
+      if (console.record[begin] != '(') longest = std::max(longest, end - begin);
+      begin = end + 1;
+    }
+    CHECK(longest <= static_cast<std::size_t>(std::min(columns, 80) - 2));
+    CHECK(longest > static_cast<std::size_t>(std::min(columns, 80)) / 2);
+  }
+}
+
 TEST_CASE("YesAndNoAreWords") {
   CHECK(YesOrNo("y") == true);
   CHECK(YesOrNo("no") == false);

@@ -105,6 +105,8 @@ View ShowWork(const Model& model) {
   View view = Blank(model);
   view.focus = -1;
   view.scroll = 0;
+  // The newest stage stays in sight.
+  view.at_end = true;
   view.body = {Text(work.what, Style::kStrong)};
   for (const auto& stage : work.stages) {
     const auto seconds = FormatSeconds(stage.took);

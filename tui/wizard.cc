@@ -163,6 +163,7 @@ class Wizard {
     // Drawing may have found that the terminal cannot do it.
     if (!console.in_lines()) return;
     if (InCharge(number)) {
+      console.line_mode.FitTo(console.columns());
       console.Print(console.line_mode.Update(model_));
       console.SetEcho(!LineMode::WantsSecret(model_));
     } else {

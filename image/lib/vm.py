@@ -39,6 +39,7 @@ TEXT_SCREEN, SCREEN_COLUMNS, SCREEN_ROWS = 0xB8000, 80, 25
 
 PR_SET_PDEATHSIG = 1
 KVM_PATIENCE_SECONDS = 5
+MONITOR_PATIENCE_SECONDS = 60
 
 
 class MachineError(Exception):
@@ -223,7 +224,7 @@ class Vm:
         if self._monitor is None:
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(300)  # writing all memory to a slow disk
-            connection.connect(os.path.join(self._scratch, "monitor"))
+            self._connect(connection)
             self._monitor = connection.makefile("rwb")
             json.loads(self._monitor.readline())  # greeting
             self.command("qmp_capabilities")
@@ -235,6 +236,17 @@ class Vm:
                 return answer["return"]
             if "error" in answer:
                 raise MachineError(f"QEMU refused {name}: {answer['error']['desc']}")
+
+    def _connect(self, monitor):
+        """QEMU makes the monitor's socket a moment after it was started, and says nothing then."""
+        deadline = time.monotonic() + MONITOR_PATIENCE_SECONDS
+        while True:
+            try:
+                return monitor.connect(os.path.join(self._scratch, "monitor"))
+            except (FileNotFoundError, ConnectionRefusedError) as error:
+                if self._qemu.poll() is not None or time.monotonic() > deadline:
+                    raise MachineError("QEMU has no monitor") from error
+            time.sleep(0.05)
 
     # -- starting and ending -------------------------------------------------------------------------
 

@@ -17,8 +17,8 @@ import vm  # noqa: E402
 from disaster import Failure  # noqa: E402
 from picture import Picture  # noqa: E402
 
-BOOT_PATIENCE = 240   # seconds to the first picture, emulated on a busy machine
-STEP_PATIENCE = 120   # to the next one
+BOOT_PATIENCE = 300   # seconds to the first picture, emulated on a busy machine
+STEP_PATIENCE = 300   # to the next one: nothing is lost by waiting, and a busy machine takes its time
 LOOK_EVERY = 0.5
 
 PIN, WRONG_PIN = "correct-horse-8151623", "wrong-horse"

@@ -14,7 +14,7 @@ import time
 
 from picture import Picture
 
-PATIENCE = 120          # seconds to what must come, on a busy machine
+PATIENCE = 300          # seconds to what must come, on a busy machine, also inside a guest
 LONGEST_SOCKET_FOLDER = 80   # a socket's whole name has room for 107 bytes
 # tmux has nothing to wait on: its picture is looked at, less and less often. Each look takes processes, which under
 # User-Mode Linux cost more than what is waited for.
