@@ -208,7 +208,7 @@ void Console::ShowView(const View& view, Model* in_charge, bool everything) {
     if (KnowsPaste(options_.type)) Send(std::string(kPasteOn));
   }
   Frame frame = Draw(view, size_, kProduct);
-  if (!options_.utf8) frame.cells.MakeAscii();
+  if (!options_.utf8 || options_.ascii_only) frame.cells.MakeAscii();
   if (in_charge != nullptr) {
     in_charge->page = frame.page;
     in_charge->body_rows = frame.body_rows;

@@ -17,9 +17,10 @@
 namespace rescue::tui {
 
 struct ConsoleOptions {
-  std::string path;   // empty: standard input and output
-  std::string type;   // as in $TERM
-  bool utf8 = false;  // known to be; a line that is asked for its size is asked for this, too
+  std::string path;         // empty: standard input and output
+  std::string type;         // as in $TERM
+  bool utf8 = false;        // known to be; a line that is asked for its size is asked for this, too
+  bool ascii_only = false;  // we cannot write UTF-8, whatever the line takes
   bool colours = true;
   bool lines = false;  // line mode was asked for
 };

@@ -408,6 +408,19 @@ TEST_CASE("AnApplyCannotBeLeft") {
   CHECK(story.model.overlay == Overlay::kLog);
 }
 
+TEST_CASE("WithoutADiskToSaveAReportOnNothingAsksForItsName") {
+  Story story;
+  story.model.setup.appliance = true;
+  ToReview(story);
+  story.model.disks.erase(story.model.disks.begin(), story.model.disks.begin() + 2);
+  story.Type(story.model.plan.plan->fingerprint.substr(0, 4));
+  story.Press("enter");
+  story.Work();
+  const View view = Show(story.model);
+  CHECK(view.fields.empty());
+  CHECK(view.choices.at(static_cast<std::size_t>(view.focus)).label == "Power off");
+}
+
 TEST_CASE("UndoAsksForAWordAndForTheSecretAgain") {
   Story story;
   ToReview(story);

@@ -407,15 +407,16 @@ View ShowReport(const Model& model) {
   path.note = model.report_saved      ? "saved: .txt and .json"
               : model.setup.appliance ? "name on the disk below; .txt and .json are added"
                                       : ".txt and .json are added";
-  view.fields.push_back(std::move(path));
+  // An appliance has no place of its own where a report would stay.
+  const bool can_save = !model.setup.appliance || !OtherDisks(model).empty();
+  if (can_save) view.fields.push_back(std::move(path));
   for (const auto& choice : ReportChoices(model)) {
     view.choices.push_back({Label(model, choice), {}, true, std::nullopt});
   }
   // The path is rarely changed; what to do next is.
-  if (!model.spots.contains(Screen::kReport)) view.focus = 1;
+  if (!model.spots.contains(Screen::kReport)) view.focus = can_save ? 1 : 0;
   view.question = "Number";
   view.commands = {{Action::kContinue, 0, 0, "Choose"}, {Action::kDetails, 'd', 3, "Details"}};
-  // An appliance has no place of its own where a report would stay.
   if (!model.setup.appliance) {
     view.commands.push_back({Action::kSave, 's', 7, "Save report"});
   }

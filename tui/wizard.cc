@@ -43,12 +43,23 @@ std::string TypeOf(const std::string& console) {
   return screen ? "linux" : "vt220";
 }
 
-bool LocaleIsUtf8() {
+bool EncodesUtf8() { return std::string_view(::nl_langinfo(CODESET)) == "UTF-8"; }
+
+struct Encoding {
+  bool own_terminal = false;  // takes UTF-8, says the environment
+  bool possible = false;      // ncurses encodes by the locale; without one it writes blanks
+};
+
+Encoding FindEncoding() {
+  Encoding encoding;
   (void)std::setlocale(LC_CTYPE, "");
-  const bool utf8 = std::string_view(::nl_langinfo(CODESET)) == "UTF-8";
-  // ncurses encodes cells by the locale; what a terminal cannot show was replaced before.
-  if (std::setlocale(LC_CTYPE, "C.UTF-8") == nullptr) (void)std::setlocale(LC_CTYPE, "en_US.UTF-8");
-  return utf8;
+  encoding.own_terminal = EncodesUtf8();
+  for (const char* locale : {"C.UTF-8", "en_US.UTF-8"}) {
+    if (!encoding.possible && std::setlocale(LC_CTYPE, locale) != nullptr) {
+      encoding.possible = EncodesUtf8();
+    }
+  }
+  return encoding;
 }
 
 class Wizard {
@@ -57,7 +68,7 @@ class Wizard {
       : engine_(std::move(engine)), several_(options.consoles.size() > 1) {
     model_.setup = options.setup;
     model_.now = Now();
-    const bool utf8 = LocaleIsUtf8();
+    const Encoding encoding = FindEncoding();
     const bool colours = !options.mono && std::getenv("NO_COLOR") == nullptr;
     std::vector<std::string> paths = options.consoles;
     if (paths.empty()) paths.emplace_back();
@@ -66,7 +77,8 @@ class Wizard {
       console.path = path;
       console.type = TypeOf(path);
       // The kernel's own screen is UTF-8; serial lines are asked.
-      console.utf8 = path.empty() ? utf8 : console.type == "linux";
+      console.utf8 = path.empty() ? encoding.own_terminal : console.type == "linux";
+      console.ascii_only = !encoding.possible;
       console.colours = colours;
       console.lines = options.face == WizardOptions::Face::kLines;
       slots_.push_back({std::make_unique<Console>(std::move(console))});

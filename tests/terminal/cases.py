@@ -340,7 +340,7 @@ def clr_installer_475_is_not_blank_on_serial(bench):
     """A serial line knows no size, and may never answer: 80x24 is shown all the same."""
     data = bench.survivor()
     with Pty(bench.wizard("--data-dir", data), size=None, environment=environment("vt220")) as line:
-        line.wait_picture("step 1 of 8", patience=20)
+        line.wait_picture("step 1 of 8")
         # The answers of a terminal of 132 columns that takes UTF-8.
         line.picture = Picture(132, 43)
         line.send(b"\x1b[1;2R\x1b[43;132R")
@@ -371,6 +371,24 @@ def coreos_installer_5_messages_do_not_stay_on_the_screen(bench):
         picture = screen.wait_gone("a message over")
         check("step 1 of" in picture and "Enter Continue" in picture, picture)
     return "repainted"
+
+
+def borders_without_a_locale(bench):
+    """A small image has no UTF-8 locale: the screen gets ASCII borders and gauges, not blanks in their place."""
+    data, name = bench.survivor(), bench.path("tty1")
+    hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /usr/lib/locale && exec "$@"', "sh"]
+    with Pty(link=name) as line:
+        wizard = subprocess.Popen(hidden + bench.wizard("--data-dir", data, "--console", name, "--appliance"),
+                                  stdin=subprocess.DEVNULL, env=environment("linux"))
+        try:
+            line.wait_picture("step 1 of 8")
+            line.send("h")
+            picture = line.wait_picture("Help: Welcome", "| The way through")
+            check("+----" in picture, "the box has no border:\n" + picture)
+        finally:
+            wizard.terminate()
+            wizard.wait()
+    return "a box of ASCII"
 
 
 def dasharo_193_never_two_wizards(bench):
@@ -572,6 +590,7 @@ ALL = {
     "clr-installer-475-not-blank-on-serial": clr_installer_475_is_not_blank_on_serial,
     "talos-8205-unknown-terminal": talos_8205_unknown_terminals_do_not_hang,
     "coreos-installer-5-messages-over-the-screen": coreos_installer_5_messages_do_not_stay_on_the_screen,
+    "borders-without-a-locale": borders_without_a_locale,
     "dasharo-193-never-two-wizards": dasharo_193_never_two_wizards,
     "lost-line-keeps-the-session": a_lost_line_keeps_the_session,
     "secret-leaves-no-trace": a_secret_leaves_no_trace,
