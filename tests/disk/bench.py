@@ -165,7 +165,7 @@ class Bench:
         subprocess.run([os.path.join(TOOLS, "edit-header"), image, *actions], check=True)
         return image
 
-    def guest(self, steps, *disks, kill_when=None, memory="768M", environment=()):
+    def guest(self, steps, *disks, kill_when=None, memory="768M", environment=(), seconds=GUEST_SECONDS):
         """Runs the steps (shell, see ./guest) in a guest. {name: Step}, or None when it was killed."""
         self.guests += 1
         out = self.path("guest-%d" % self.guests)
@@ -173,7 +173,7 @@ class Bench:
         with open(os.path.join(out, "steps"), "w") as file:
             file.write("set -u\n" + steps)
         log = self.path("guest-%d.log" % self.guests)
-        command = [os.path.join(TOOLS, "run"), "--mem", memory, "--timeout", str(GUEST_SECONDS), "--log", log]
+        command = [os.path.join(TOOLS, "run"), "--mem", memory, "--timeout", str(seconds), "--log", log]
         for disk in disks:
             command += ["--disk", disk]
         if kill_when:
