@@ -137,7 +137,7 @@ TEST_CASE("RevisionsThatDoNotFollowEachOtherAreRefused") {
   History history;
   history.Put("a", "1").Put("b", "2").Put("c", "3").Put("d", "4").AndPut("e", "5");
   const auto json = [&](std::size_t write) { return testing::EventJson(history.writes()[write]); };
-  const auto list = [&](std::vector<std::size_t> writes) {
+  const auto list = [&](const std::vector<std::size_t>& writes) {
     std::string text = "[";
     for (const std::size_t write : writes) text += (text.size() > 1 ? "," : "") + json(write);
     return text + "]";

@@ -195,8 +195,8 @@ class StoreFolder {
   // Each gives the object's path below path(). `content` is compressed.
   std::string Object(const char* kind, std::uint64_t start, std::uint64_t last, std::int64_t time,
                      ByteView content, const char* behind = "") {
-    const std::string name = fmt::format("{}/{}-{:08}-{:08}-{}{}{}", folder_, kind, start, last,
-                                         time, Ending(compression_), behind);
+    std::string name = fmt::format("{}/{}-{:08}-{:08}-{}{}{}", folder_, kind, start, last, time,
+                                   Ending(compression_), behind);
     File(name, Compress(content, compression_));
     return name;
   }
@@ -225,7 +225,7 @@ class StoreFolder {
 // 1. The same number gives the same history.
 inline History SampleHistory(std::uint64_t revisions) {
   History history;
-  std::minstd_rand random(7);
+  std::minstd_rand random(7);  // NOLINT(cert-msc32-c,cert-msc51-cpp): can be repeated
   const auto key = [&] { return fmt::format("/registry/pods/ns-{}/pod", random() % 23); };
   const auto value = [&] { return fmt::format("{:0{}}", random(), 10 + random() % 300); };
   std::map<std::string, bool> alive;
