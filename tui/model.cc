@@ -218,7 +218,7 @@ Effects Hear(Model& model, Report report) {
   work.stage.reset();
   if (work.abandoned) {
     model.notice = {Text("Stopped; nothing was changed.")};
-    return NeedsSecret(model) ? Effects{} : Effects{};
+    return {};
   }
   return Arrive(model, std::move(finished));
 }

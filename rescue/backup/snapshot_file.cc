@@ -120,7 +120,7 @@ Status ReadRevisions(const ReadableFile& file, SnapshotFile& found) {
     found.compacted = bounds.compacted;
     return {};
   };
-  if (const Status status = read(); !status) {
+  if (Status status = read(); !status) {
     if (status.error().kind != ErrorKind::kDataDamaged) return status;
     if (found.verdict == Verdict::kTrailerMatches || found.verdict == Verdict::kNoTrailer) {
       SetDamaged(found, status.error().message);

@@ -133,7 +133,7 @@ TEST_CASE("WhatIsNoBackendOfEtcdIsRefused") {
 
 TEST_CASE("TheDigestOfAStreamDoesNotDependOnItsPieces") {
   const Bytes content = WithDigest(Backend());
-  for (const std::size_t piece : {1, 7, 31, 32, 33, 64, 4096, 1'000'000}) {
+  for (const std::size_t piece : {1U, 7U, 31U, 32U, 33U, 64U, 4096U, 1'000'000U}) {
     SnapshotDigest digest;
     for (std::size_t at = 0; at < content.size(); at += piece) {
       digest.Update(ByteView(content).subspan(at, std::min(piece, content.size() - at)));

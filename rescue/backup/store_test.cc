@@ -39,6 +39,7 @@ class Names {
 
 std::vector<std::uint64_t> Lasts(const std::vector<StoreObject>& objects) {
   std::vector<std::uint64_t> lasts;
+  lasts.reserve(objects.size());
   for (const auto& object : objects) lasts.push_back(object.name.last);
   return lasts;
 }
