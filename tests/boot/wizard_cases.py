@@ -45,10 +45,14 @@ class SerialLine:
         return self.picture.text()
 
     def wait(self, *texts, patience=STEP_PATIENCE):
+        """The picture once it shows these texts and stands still: a person types no sooner."""
         end = time.monotonic() + patience
-        while not all(text in (shown := self.look(LOOK_EVERY)) for text in texts):
+        while True:
+            before = self.seen
+            shown = self.look(LOOK_EVERY)
+            if self.seen == before and all(text in shown for text in texts):
+                return shown
             expect(time.monotonic() < end, f"{texts} was not on the serial line within {patience} s:\n{shown}")
-        return shown
 
     def type(self, text):
         self.running.type(text.encode())
