@@ -53,7 +53,7 @@ power_on() {
   swtpm socket --tpm2 --tpmstate "dir=$1" --server type=unixio,path=/run/tpm --ctrl type=unixio,path=/run/tpm.ctrl \\
     --flags not-need-init,startup-clear --pid file=/run/tpm.pid &
   tpm=$!
-  read -r _ </run/tpm.pid || true
+  [ -n "$(cat /run/tpm.pid)" ] || exit 1
 }
 power_off() { kill "$tpm" && wait "$tpm"; rm -f /run/tpm /run/tpm.ctrl; }
 left_in_tpm() {
