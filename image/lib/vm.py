@@ -95,6 +95,9 @@ class Machine:
     tpm_state: str = ""                              # directory that outlives the machine; else a new TPM
     smbios: list = field(default_factory=list)       # further OEM strings (type 11), in plain sight
     boot_disk: str = ""                              # instead of image_dir's; writable then
+    rpc: bool = False                                # virtio-serial port org.etcd-rescue.0, on the socket rpc_socket()
+    second_serial: bool = False                      # ttyS1, on the socket serial_socket()
+    cmdline: str = ""                                # direct: more words for the kernel
     stay: bool = False                               # after power-off memory stays, to be looked at
     graphical: bool = False
     image_dir: str = IMAGE_DIR
@@ -198,6 +201,12 @@ class Vm:
             self.read(1.0)
         return False
 
+    def rpc_socket(self):
+        return os.path.join(self._scratch, "rpc")
+
+    def serial_socket(self):
+        return os.path.join(self._scratch, "serial1")
+
     def type(self, text):
         """Bytes to the serial line."""
         self._qemu.stdin.write(text)
@@ -263,6 +272,12 @@ class Vm:
         arguments = self._platform() + self._boot_source() + self._disks() + self._credentials()
         if self.machine.tpm or self.machine.tpm_state:
             arguments += self._tpm()
+        if self.machine.rpc:
+            arguments += ["-device", "virtio-serial-pci,id=rpc", "-chardev", f"socket,id=rpc,path={self.rpc_socket()},server=on,wait=off",
+                          "-device", "virtserialport,bus=rpc.0,chardev=rpc,name=org.etcd-rescue.0"]
+        if self.machine.second_serial:
+            arguments += ["-chardev", f"socket,id=serial1,path={self.serial_socket()},server=on,wait=off",
+                          "-serial", "chardev:serial1"]
         if self.machine.stay:
             arguments.append("-no-shutdown")
         self.started = time.monotonic()
@@ -320,7 +335,7 @@ class Vm:
     def _boot_source(self):
         if self.machine.direct:
             with open(self._file("etcd-rescue.cmdline"), encoding="ascii") as file:
-                cmdline = file.read().strip()
+                cmdline = f"{file.read().strip()} {self.machine.cmdline}".strip()
             return ["-kernel", self._file("etcd-rescue.vmlinuz"), "-initrd", self._file("etcd-rescue.initrd"),
                     "-append", cmdline]
         variables = os.path.join(self._scratch, "vars.fd")

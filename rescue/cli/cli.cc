@@ -8,19 +8,15 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "rescue/base/file.h"
-#include "rescue/base/real_file_system.h"
-#include "rescue/base/units.h"
 #include "rescue/cli/console.h"
 #include "rescue/cli/guard.h"
+#include "rescue/cli/job_command.h"
 #include "rescue/cli/options.h"
-#include "rescue/session/job.h"
+#include "rescue/cli/serve_command.h"
 #include "rescue/session/report.h"
 
 namespace rescue::cli {
 namespace {
-
-constexpr std::uint64_t kLargestJob = kMiB;
 
 int ExitCode(const Status& status) { return status ? 0 : static_cast<int>(status.error().kind); }
 
@@ -97,86 +93,6 @@ int RunDisks(const TargetOptions& options) {
   return 0;
 }
 
-Result<Bytes> ReadJobFile(const std::string& path) {
-  std::string directory = ParentPath(path);
-  if (directory.empty()) directory = path.starts_with('/') ? "/" : ".";
-  ASSIGN_OR_RETURN(const auto files, RealFileSystem::OpenRoot(directory));
-  return ReadWhole(*files, path.substr(path.rfind('/') + 1), kLargestJob);
-}
-
-Result<session::Job> ReadJob(const JobOptions& options) {
-  const auto text = ReadJobFile(options.job);
-  if (!text) {
-    return Fail(ErrorKind::kUsage, "bad-job", "read the job: " + text.error().message,
-                "name a readable job document of at most 1 MiB");
-  }
-  return session::ParseJob(AsText(*text));
-}
-
-session::Request RequestFor(const session::Job& job,
-                            std::function<Result<secret::Secret>()> secret) {
-  session::Request request;
-  request.command = session::Command::kApply;
-  request.disk = job.disk;
-  request.use_token = job.use_token;
-  if (!job.use_token) request.secret = std::move(secret);
-  request.wishes = job.wishes;
-  request.log_directory = job.log_directory;
-  request.consent_luks_uuid = job.consent_luks_uuid;
-  request.policy = job.policy;
-  return request;
-}
-
-// What a job ends with: an outcome to show, and one line.
-struct JobEnd {
-  session::Outcome outcome;
-  std::string text;
-};
-
-std::string ResultText(const session::Outcome& outcome) {
-  if (outcome.plan && outcome.plan->nothing_to_do()) {
-    return "nothing to do: the survivor already is the only member";
-  }
-  return fmt::format("rescued: member {} leads cluster {} alone; undo journal {} in {}",
-                     Hex16(outcome.plan->survivor.id), Hex16(outcome.plan->cluster_id),
-                     outcome.applied->journal_name, outcome.journal_path);
-}
-
-Status CarryOut(const JobOptions& options, Console& console, JobEnd& end) {
-  ASSIGN_OR_RETURN(const session::Job job, ReadJob(options));
-  const auto around = Around(SupplyOptions{}, options.consoles);
-  auto secret = SecretFrom(options.secret.empty() ? job.secret_from : options.secret, around);
-  if (job.seal) {
-    ASSIGN_OR_RETURN(const Sealed sealed, Seal(*job.seal, "", secret, around));
-    end.text = sealed.text;
-    console.Lines(sealed.blob_lines);
-    return {};
-  }
-  StageLines lines(console);
-  const auto request = RequestFor(job, std::move(secret));
-  RETURN_IF_ERROR(session::Run(request, lines, end.outcome));
-  end.text = ResultText(end.outcome);
-  return {};
-}
-
-int RunJob(const JobOptions& options) {
-  GuardSecrets();
-  Console console(STDOUT_FILENO);
-  for (const auto& device : options.consoles) console.Add(device);
-  console.Line("etcd-rescue " RESCUE_VERSION ": one job, unattended");
-  JobEnd end;
-  const Status status = CarryOut(options, console, end);
-  console.Line("");
-  console.Lines(session::ToText(end.outcome), "  ");
-  console.Lines(SwapWarnings(), "  ");
-  if (!status) console.Lines(session::ToText(status.error()), "  ");
-  console.Line("");
-  // The last line, always: automation waits for it.
-  console.Line(fmt::format("RESULT exit={} {}", ExitCode(status),
-                           status ? end.text : status.error().message));
-  return ExitCode(status);
-}
-
 // A key belongs into the program that needs it: not on a screen, nor in a file that somebody
 // forgets.
 Status CheckGoesToAPipe() {
@@ -244,7 +160,9 @@ int Dispatch(const Options& options) {
     case Verb::kDisks:
       return RunDisks(options.target);
     case Verb::kRun:
-      return RunJob(options.job);
+      return options.job.check ? CheckJob(options.job) : RunJob(options.job);
+    case Verb::kServe:
+      return RunServe(options.serve);
     case Verb::kDeriveKey:
       return RunDeriveKey(options.key);
     case Verb::kSeal:

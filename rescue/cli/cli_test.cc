@@ -73,7 +73,7 @@ TEST_CASE("AJobAlwaysEndsWithAResultLine") {
   rescue::testing::WriteFileBytes(job, AsBytes(R"({"version": 1, "unknown": true})"));
   const auto ran = RunProgram({"run", "--job", job});
   CHECK(ran.status == 2);
-  CHECK(ran.output.find("\nRESULT exit=2 read the job: unknown field unknown\n") !=
+  CHECK(ran.output.find("\nRESULT exit=2 read the job: unknown: unknown field\n") !=
         std::string::npos);
 }
 

@@ -2,16 +2,28 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <termios.h>
 
 #include <cerrno>
 
 namespace rescue::cli {
 namespace {
 
+// A terminal that somebody has stopped (Ctrl-S, a line without reader) may hold up a rescue so
+// long.
+constexpr int kPatienceMilliseconds = 1000;
+
+bool Waits(int fd) {
+  pollfd ready{fd, POLLOUT, 0};
+  return ::poll(&ready, 1, kPatienceMilliseconds) == 1 && (ready.revents & POLLOUT) != 0;
+}
+
 void WriteAll(int fd, std::string_view text) {
   while (!text.empty()) {
     const ssize_t put = ::write(fd, text.data(), text.size());
     if (put < 0 && errno == EINTR) continue;
+    if (put < 0 && errno == EAGAIN && Waits(fd)) continue;
     // A terminal that went away must not end a rescue.
     if (put <= 0) return;
     text.remove_prefix(static_cast<std::size_t>(put));
@@ -21,7 +33,7 @@ void WriteAll(int fd, std::string_view text) {
 }  // namespace
 
 void Console::Add(const std::string& device) {
-  UniqueFd fd(::open(device.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC));
+  UniqueFd fd(::open(device.c_str(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
   if (fd) further_.push_back(std::move(fd));
 }
 
@@ -33,6 +45,10 @@ void Console::Line(std::string_view text) {
 
 void Console::Lines(const std::vector<std::string>& lines, std::string_view indent) {
   for (const auto& line : lines) Line(line.empty() ? line : std::string(indent) + line);
+}
+
+void Console::Drain() {
+  for (const auto& fd : further_) (void)::tcdrain(fd.get());
 }
 
 void StageLines::Ended(const session::StageTime& stage) {

@@ -19,6 +19,8 @@ class Console {
   void Add(const std::string& device);
   void Line(std::string_view text);
   void Lines(const std::vector<std::string>& lines, std::string_view indent = "");
+  // Waits until serial lines have sent what was written: a power-off would cut it off.
+  void Drain();
 
  private:
   int primary_;

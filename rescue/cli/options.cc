@@ -153,7 +153,13 @@ void Declare(CLI::App& app, Options& options) {
   run->add_option("--job", options.job.job, "the job document (see README)")->required();
   run->add_option("--secret", options.job.secret, "as elsewhere; default: what the job says");
   run->add_option("--console", options.job.consoles,
-                  "also write the progress to this terminal; may be repeated");
+                  "also write the progress to this terminal; may be repeated")
+      ->allow_extra_args(false);
+  run->add_flag("--check", options.job.check,
+                "only say whether the job is one, and which field is wrong; nothing is done");
+  run->add_flag("--appliance", options.job.appliance,
+                "the machine is there for this only: power it off or reboot it as the job says");
+  DeclareServe(app, options.serve, [&options] { options.verb = Verb::kServe; });
   DeclareWizard(app, options);
   auto* key = AddVerb(app, options, Verb::kDeriveKey, "derive-key",
                       "print a disk's key, derived from the master secret, in hexadecimal");

@@ -7,6 +7,7 @@
 
 #include "rescue/cli/look.h"
 #include "rescue/cli/seal.h"
+#include "rescue/cli/serve_command.h"
 #include "rescue/cli/supply_options.h"
 #include "rescue/cli/unlock_options.h"
 #include "rescue/session/pipeline.h"
@@ -34,6 +35,8 @@ struct JobOptions {
   std::string job;
   std::string secret;  // empty: as the job says
   std::vector<std::string> consoles;
+  bool check = false;
+  bool appliance = false;
 };
 
 struct KeyOptions {
@@ -60,7 +63,8 @@ enum class Verb {
   kDeriveKey,
   kSeal,
   kLook,
-  kWizard
+  kWizard,
+  kServe
 };
 
 struct Options {
@@ -71,6 +75,7 @@ struct Options {
   SealOptions seal;
   LookOptions look;
   WizardWords wizard;
+  ServeWords serve;
 };
 
 // Declares every command on `app`; after a successful parse, `options` holds what was said.

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "rescue/cli/supply_options.h"
-#include "rescue/session/job.h"
+#include "rescue/session/job_run.h"
 
 namespace rescue::cli {
 
@@ -20,11 +20,7 @@ struct SealOptions {
 
 void DeclareSeal(CLI::App& app, SealOptions& options, const std::function<void()>& chosen);
 
-// What was done, in one line, and the blob as text when it goes to the console.
-struct Sealed {
-  std::string text;
-  std::vector<std::string> blob_lines;
-};
+using Sealed = session::JobHelp::Sealed;
 
 // `read` supplies the secret; a PIN is asked for, or read, as `around` says.
 Result<Sealed> Seal(const session::SealJob& wishes, const std::string& out,

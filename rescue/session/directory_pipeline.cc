@@ -20,8 +20,10 @@ Status RunOnDirectory(const Context& context) {
     RETURN_IF_ERROR(RefuseUnfinished(target));
     return VerifyStage(context, target, request.check_backend);
   }
+  RETURN_IF_ERROR(CheckNotCancelled(context));
   ASSIGN_OR_RETURN(const auto findings, InspectStage(context, target));
   if (request.command == Command::kInspect) return {};
+  RETURN_IF_ERROR(CheckNotCancelled(context));
   ASSIGN_OR_RETURN(auto plan, PlanStage(context, target, findings));
   std::optional<etcd::RehearsedPlan> rehearsed;
   {
@@ -29,7 +31,8 @@ Status RunOnDirectory(const Context& context) {
     STAGE_ASSIGN(stage, rehearsed, RehearseOverlay(context, target, findings, std::move(plan)));
     stage.Succeed(RehearseText(*rehearsed));
   }
-  if (request.command == Command::kPlan || rehearsed->plan().nothing_to_do()) return {};
+  if (request.command != Command::kApply || rehearsed->plan().nothing_to_do()) return {};
+  RETURN_IF_ERROR(CheckNotCancelled(context));
   {
     StageScope stage = context.Begin(Stage::kApply);
     STAGE_ASSIGN(stage, context.outcome.applied, ApplyPlan(target, *rehearsed));

@@ -187,6 +187,7 @@ disk::Access AccessFor(Command command) {
     case Command::kVerify:
     case Command::kLook:
       return disk::Access::kView;
+    case Command::kRehearse:
     case Command::kApply:
       return disk::Access::kScratchView;
     case Command::kUndo:
@@ -275,6 +276,7 @@ Status ApplyToDisk(const Context& context, const UnlockedDisk& unlocked, OpenDis
 // Leaves `open` empty when it has closed the disk itself.
 Status RunOnOpenDisk(const Context& context, const UnlockedDisk& unlocked, OpenDisk& open) {
   const Request& request = context.request;
+  RETURN_IF_ERROR(CheckNotCancelled(context));
   if (request.command == Command::kLook) {
     RETURN_IF_ERROR(LookStage(context, open.target));
     return SealStage(context, unlocked, open);
@@ -290,22 +292,24 @@ Status RunOnOpenDisk(const Context& context, const UnlockedDisk& unlocked, OpenD
   }
   ASSIGN_OR_RETURN(const auto findings, InspectStage(context, open.target));
   if (request.command == Command::kInspect) return SealStage(context, unlocked, open);
+  RETURN_IF_ERROR(CheckNotCancelled(context));
   ASSIGN_OR_RETURN(auto plan, PlanStage(context, open.target, findings));
   std::optional<etcd::RehearsedPlan> rehearsed;
   {
     StageScope stage = context.Begin(Stage::kRehearse);
     STAGE_ASSIGN(stage, rehearsed,
                  RehearseOverlay(context, open.target, findings, std::move(plan)));
-    if (request.command == Command::kApply && !rehearsed->plan().nothing_to_do()) {
+    if (request.command != Command::kPlan && !rehearsed->plan().nothing_to_do()) {
       STAGE_CHECK(stage, RehearseOnScratch(context, open, *rehearsed));
       stage.Succeed(RehearseText(*rehearsed) + "; applied and undone on the view");
     } else {
       stage.Succeed(RehearseText(*rehearsed));
     }
   }
-  if (request.command == Command::kPlan || rehearsed->plan().nothing_to_do()) {
+  if (request.command != Command::kApply || rehearsed->plan().nothing_to_do()) {
     return SealStage(context, unlocked, open);
   }
+  RETURN_IF_ERROR(CheckNotCancelled(context));
   return ApplyToDisk(context, unlocked, open, *rehearsed);
 }
 
@@ -338,6 +342,7 @@ std::string UnlockText(const UnlockedDisk& unlocked, const disk::Volume& volume)
 
 Status RunOnDisk(const Context& context) {
   ASSIGN_OR_RETURN(CheckedDisk checked, FindStage(context));
+  RETURN_IF_ERROR(CheckNotCancelled(context));
   std::optional<UnlockedDisk> unlocked;
   OpenDisk open;
   {

@@ -7,9 +7,14 @@
 //                                                            for an unencrypted file system
 //    "profile": "luks2",                                     optional, as --profile
 //    "accept-header": ["kdf-cost"],                          optional, as --accept header:kdf-cost
-//    "secret": {"from": "credential"}}                       optional; or "tpm", or "prompt", or
-//                                                            "token": the disk's own systemd-tpm2
-//                                                            token
+//    "secret": {"from": "credential"},                       optional; or "tpm", "prompt", or
+//    "token"
+//                                                            (the disk's own, systemd-tpm2)
+//    "report": {"console": true, "volume": true,             optional; where the report goes, and
+//               "disk": {"label": "USB"}, "path": "report"}, another disk (vfat or ext4) for it
+//    "at-end": "power-off",                                  or "reboot", or "wait": what the
+//    "at-failure": "wait"}                                   appliance does then; these are the
+//    defaults
 //
 // Instead of a rescue, a job may seal the secret to the machine's TPM; then it names no disk:
 //
@@ -23,13 +28,16 @@
 // "name", "initial-cluster-token", "commit" ("log-end" or "known"), "wal-dir" (a path in the
 // volume).
 //
-// Unknown fields are errors, so that a misspelt wish is never silently ignored. A job holds no
-// secret: that comes as its own credential.
+// Unknown fields are errors, so that a misspelt wish is never silently ignored, and so are fields
+// that are there twice. A job holds no secret: that comes as its own credential. job.schema.json
+// says the same for other programs.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "rescue/base/result.h"
 #include "rescue/disk/header.h"
@@ -49,21 +57,45 @@ struct SealJob {
   bool operator==(const SealJob&) const = default;
 };
 
+// What the machine does when the job is over.
+enum class AtEnd { kWait, kPowerOff, kReboot };
+std::string_view Name(AtEnd at_end);
+
+// Where the report goes.
+struct ReportWish {
+  bool console = true;  // all of it; the stages and the result are shown in any case
+  bool volume = true;   // beside the journal
+  std::string disk;     // besides, on this disk: a selector as --disk takes it; empty: on none
+  std::string path = "etcd-rescue-report";  // there; PATH.txt and PATH.json
+
+  bool operator==(const ReportWish&) const = default;
+};
+
 struct Job {
   etcd::Wishes wishes;
   std::string disk;               // a selector as --disk takes it; empty: the only state disk
   std::string consent_luks_uuid;  // lower case; or the UUID of an unencrypted file system, as it is
   disk::HeaderPolicy policy;
   std::string log_directory;    // as --wal-dir; empty: where the volume says
-  std::string secret_from;      // as --secret takes it, or "token"; empty: the credential
-  bool use_token = false;       // as --token
+  std::string secret_from;      // as --secret takes it; empty: the credential
+  bool use_token = false;       // the disk opens with its own token; no secret is read
   std::optional<SealJob> seal;  // seal the secret; nothing is rescued
+  ReportWish report;
+  std::optional<AtEnd> at_end;      // nothing: what the face does by itself
+  std::optional<AtEnd> at_failure;  // the same
 
   bool operator==(const Job&) const = default;
 };
 
-// Errors: kUsage "bad-job" with the field's name.
+// Errors: kUsage "bad-job"; the message names the field with the objects that it is in:
+// "read the job: report.disk.label: not a text".
 Result<Job> ParseJob(std::string_view text);
+// The same for a document that was parsed already. kLook: it only looks, so that it needs no
+// consent.
+enum class JobUse { kChange, kLook };
+Result<Job> ReadJob(const nlohmann::json& document, JobUse use);
+// Every field that ParseJob knows, by such a name: "version", "disk", "disk.label", ...
+std::vector<std::string> JobFields();
 
 // "nv", "esp" or "console"; kUsage "bad-job".
 Result<SealJob::To> ParseSealTo(std::string_view name);

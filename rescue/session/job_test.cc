@@ -1,7 +1,12 @@
 #include "rescue/session/job.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
 
+#include "rescue/disk/header.h"
 #include "tests/support/fixtures.h"
 
 namespace rescue::session {
@@ -110,6 +115,101 @@ TEST_CASE("AJobMaySealInsteadOfRescue") {
         R"({"version":1,"seal":{"to":"nv"},"secret":{"from":"tpm"}})"}) {
     INFO(bad);
     CHECK_FALSE(ParseJob(bad));
+  }
+}
+
+nlohmann::json Schema() {
+  std::ifstream file(testing::FixturePath("../../rescue/session/job.schema.json"));
+  return nlohmann::json::parse(file);
+}
+
+// Every field below `node`'s properties, by its full name; references are followed.
+void CollectFields(const nlohmann::json& schema, const nlohmann::json& node,
+                   const std::string& where, std::set<std::string>& into) {
+  if (node.contains("$ref")) {
+    const auto target = node["$ref"].get<std::string>().substr(1);
+    CollectFields(schema, schema.at(nlohmann::json::json_pointer(target)), where, into);
+  }
+  if (!node.contains("properties")) return;
+  CHECK(node["additionalProperties"] == false);
+  for (const auto& [name, value] : node["properties"].items()) {
+    std::string path = where.empty() ? name : where + "." + name;
+    CollectFields(schema, value, path, into);
+    into.insert(std::move(path));
+  }
+}
+
+TEST_CASE("TheSchemaHasEveryFieldOfAJobAndNoOther") {
+  const auto schema = Schema();
+  std::set<std::string> fields;
+  CollectFields(schema, schema, "", fields);
+  const auto known = JobFields();
+  CHECK(fields == std::set<std::string>(known.begin(), known.end()));
+  CHECK(known.size() == fields.size());
+}
+
+TEST_CASE("TheSchemaNamesEveryHeaderRefusalThatCanBeAccepted") {
+  const auto schema = Schema();
+  const auto& codes = schema["properties"]["accept-header"]["items"]["enum"];
+  const auto refused = disk::CheckAcceptable("nothing");
+  REQUIRE_FALSE(refused);
+  const std::string& hint = refused.error().hint;
+  std::size_t listed = 0;
+  for (auto at = hint.find("header:"); at != std::string::npos; at = hint.find("header:", at + 1)) {
+    ++listed;
+  }
+  CHECK(listed == codes.size());
+  for (const auto& code : codes) CHECK(disk::CheckAcceptable(code.get<std::string>()));
+}
+
+TEST_CASE("AJobSaysWhatHappensAtItsEnd") {
+  const auto job = ParseJob(R"({"version":1,"consent":{"uuid":"a"},"at-end":"reboot",
+    "at-failure":"power-off","secret":{"from":"token"},
+    "report":{"console":false,"volume":false,"disk":{"label":"USB"},"path":"r/one"}})");
+  REQUIRE(job);
+  CHECK(job->at_end == AtEnd::kReboot);
+  CHECK(job->at_failure == AtEnd::kPowerOff);
+  CHECK(job->use_token);
+  CHECK(job->report == ReportWish{false, false, "LABEL=USB", "r/one"});
+  const auto plain = ParseJob(kWhole);
+  CHECK_FALSE(plain->at_end);
+  CHECK_FALSE(plain->at_failure);
+  CHECK(plain->report == ReportWish{});
+  CHECK_FALSE(plain->use_token);
+}
+
+// Each is a good job with one thing changed; the error says where.
+TEST_CASE("AnErrorNamesTheExactField") {
+  const std::map<std::string, std::string> where = {
+      {R"({"version":1,"consent":{"uuid":"a"},"stratgey":"restore"})", "stratgey: unknown field"},
+      {R"({"version":1,"consent":{"uuid":"a"},"report":{"disk":{"lable":"a"}}})",
+       "report.disk.lable: unknown field"},
+      {R"({"version":1,"consent":{"uuid":"a"},"report":{"disk":{"label":7}}})",
+       "report.disk.label: not a text"},
+      {R"({"version":1,"consent":{"uuid":"a"},"report":{"disk":{}}})",
+       "report.disk: names no disk"},
+      {R"({"version":1,"consent":{"uuid":"a"},"report":{"path":"x"}})", "report.path: "},
+      {R"({"version":1,"consent":{"uuid":"a"},"at-end":"explode"})", "at-end: "},
+      {R"({"version":1,"consent":{"uuid":"a"},"peer-urls":["a",""]})", "peer-urls[1]: empty"},
+      {R"({"version":1,"consent":{"uuid":"a"},"strategy":"pray"})", "strategy: "},
+      {R"({"version":1,"consent":{"uuid":"a"},"secret":{"from":"thin air"}})", "secret.from: "},
+      {R"({"version":1,"seal":{}})", "seal.to: missing"},
+      {R"({"version":1,"seal":{"to":"nv"},"report":{"disk":{"label":"a"}}})", "report: "},
+      {R"({"version":1})", "consent.luks-uuid: missing"},
+      {R"({"version":"1","consent":{"uuid":"a"}})", "version: not 1"},
+      {"{\"version\":1,\n \"consent\" {}}", "line 2, column 12: this is not JSON"},
+      {R"({"version":1,"consent":{"uuid":"a"},"consent":{"uuid":"b"}})",
+       "the field consent is there twice"},
+      {"{\"version\":1,\"x\":" + std::string(100, '[') + std::string(100, ']') + "}",
+       "it is nested more than 32 deep"},
+  };
+  for (const auto& [text, words] : where) {
+    INFO(text);
+    const auto job = ParseJob(text);
+    REQUIRE_FALSE(job);
+    CHECK(job.error().code == "bad-job");
+    INFO(job.error().message);
+    CHECK(job.error().message.find("read the job: " + words) != std::string::npos);
   }
 }
 

@@ -56,8 +56,9 @@ class Observer {
 };
 
 // kLook opens the data directory, calls Request::look and closes it again: for everything that only
-// reads (look.h).
-enum class Command { kInspect, kPlan, kApply, kVerify, kUndo, kLook };
+// reads (look.h). kRehearse is kApply up to the first byte that it would write: on a disk the plan
+// is carried out, verified and taken back on a view.
+enum class Command { kInspect, kPlan, kRehearse, kApply, kVerify, kUndo, kLook };
 
 struct Request {
   Command command = Command::kInspect;
@@ -87,6 +88,10 @@ struct Request {
   // Plan what the advice recommends instead of wishes.strategy (kPlan only).
   bool recommend = false;
   bool check_backend = true;  // look at every page of the backend
+  bool keep_report = true;    // beside the journal, after an apply
+  // Asked between stages, as long as nothing is written; true ends the run with kRefused
+  // "cancelled". Called by the thread that runs the pipeline. Not asked when empty.
+  std::function<bool()> cancelled;
   // For kLook: what is to be done while the data directory is open, on the view of a disk; it must
   // not write. Gives one line for the stage.
   std::function<Result<std::string>(const Target&, Observer&)> look;

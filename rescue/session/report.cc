@@ -295,6 +295,8 @@ std::string_view Name(Command command) {
       return "inspect";
     case Command::kPlan:
       return "plan";
+    case Command::kRehearse:
+      return "rehearse";
     case Command::kApply:
       return "apply";
     case Command::kVerify:
@@ -381,6 +383,7 @@ std::vector<std::string> ToText(const Error& error) {
 }
 
 void WriteReport(const Request& request, Outcome& outcome, const Target& target) {
+  if (!request.keep_report) return;
   const std::string stem =
       JoinPath(target.journal.directory, ReportStem(outcome.applied->journal_name));
   RealFileSystem& files = *target.journal.files;

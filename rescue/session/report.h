@@ -39,7 +39,8 @@ std::vector<std::string> ToText(const Outcome& outcome);
 std::vector<std::string> ToText(const Error& error);
 
 // Writes NNNN.report.json and .txt (0600) beside journal NNNN. A report that cannot be written
-// (no space) is a warning in the outcome's plan, not a failure: the rescue itself is done.
+// (no space) is a warning in the outcome's plan, not a failure: the rescue itself is done. Nothing
+// when the request wants no report there.
 void WriteReport(const Request& request, Outcome& outcome, const Target& target);
 // PATH.txt and PATH.json (0600) on this machine; older ones of that name are replaced. Errors:
 // kUsage "bad-path", "not-found".

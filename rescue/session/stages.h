@@ -65,6 +65,12 @@ struct Context {
   StageScope Begin(Stage stage) const { return {stage, observer, outcome}; }
 };
 
+// What the operator stopped before anything was written.
+inline Status CheckNotCancelled(const Context& context) {
+  if (!context.request.cancelled || !context.request.cancelled()) return {};
+  return Fail(ErrorKind::kRefused, "cancelled", "go on: it was cancelled, nothing was written");
+}
+
 inline bool WritesData(Command command) {
   return command == Command::kApply || command == Command::kUndo;
 }

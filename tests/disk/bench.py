@@ -1,6 +1,7 @@
 """What the disk tier's cases stand on: disks, guests, and what came of each step in a guest."""
 
 import base64
+import concurrent.futures
 import contextlib
 import fcntl
 import hashlib
@@ -11,6 +12,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TOOLS = os.path.realpath(os.path.join(HERE, "..", "uml"))
@@ -165,8 +167,26 @@ class Bench:
         subprocess.run([os.path.join(TOOLS, "edit-header"), image, *actions], check=True)
         return image
 
-    def guest(self, steps, *disks, kill_when=None, memory="768M", environment=(), seconds=GUEST_SECONDS):
-        """Runs the steps (shell, see ./guest) in a guest. {name: Step}, or None when it was killed."""
+    def guest_with_line(self, steps, talk, *disks, seconds=GUEST_SECONDS):
+        """The same, while talk(ADDRESS) speaks on the guest's /dev/ttyS0. {name: Step}."""
+        address, give_up = self.path("line-%d" % self.guests), self.path("give-up-%d" % self.guests)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            guest = pool.submit(self.guest, steps, *disks, kill_when=give_up, may_end=True, serial=address, seconds=seconds)
+            try:
+                while not os.path.exists(address):
+                    check(not guest.done(), "the guest ended before it had a line: %s" % guest.done())
+                    time.sleep(0.02)
+                talk(address)
+            except BaseException:
+                with open(give_up, "w"):
+                    pass
+                raise
+            return guest.result()
+
+    def guest(self, steps, *disks, kill_when=None, may_end=False, memory="768M", environment=(), serial=None,
+              seconds=GUEST_SECONDS):
+        """Runs the steps (shell, see ./guest) in a guest. {name: Step}, or None when it was killed. may_end: kill_when
+        is for emergencies only."""
         self.guests += 1
         out = self.path("guest-%d" % self.guests)
         os.makedirs(out)
@@ -178,19 +198,21 @@ class Bench:
             command += ["--disk", disk]
         if kill_when:
             command += ["--kill-when", kill_when]
+        if serial:
+            command += ["--serial", serial]
         command += [os.path.join(HERE, "guest"), "TOOLS=" + TOOLS, "SECRET=" + self.secret,
                     "OTHER_SECRET=" + self.other_secret, "PROGRAM=" + self.program, "OUT=" + out,
                     "STEPS=" + os.path.join(out, "steps"), "WORK=" + self.work, "HERE=" + HERE,
                     "CACHE=" + self.cache, *environment]
         status = subprocess.run(command, check=False).returncode
-        self._no_secret_in(log, *(os.path.join(out, name) for name in os.listdir(out)))
-        if kill_when:
+        self.no_secret_in(log, *(os.path.join(out, name) for name in os.listdir(out)))
+        if kill_when and not may_end:
             check(status == 137, "the guest was to be killed, but ended by itself with status %d; %s" % (status, log))
             return None
         check(status == 0, "the guest failed with status %d; see %s" % (status, log))
         return {name[:-7]: Step(out, name[:-7]) for name in os.listdir(out) if name.endswith(".status")}
 
-    def _no_secret_in(self, *paths):
+    def no_secret_in(self, *paths):
         needles = {}
         for path in (self.secret, self.other_secret):
             with open(path) as file:

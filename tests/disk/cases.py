@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 
+import automation
 import closing
 import other_disks
 import tampered
@@ -422,6 +423,9 @@ CASES = {
     "two-candidates": two_candidates,
     "no-state-disk": no_state_disk,
     "tools-keep-everything": tools_keep_everything,
+    "automation-refusals": automation.refusals,
+    "automation-jobs": automation.jobs,
+    "automation-stages": automation.stages,
 }
 
 

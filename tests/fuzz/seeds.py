@@ -195,6 +195,22 @@ def luks2():
         yield bytes(area)
 
 
+def rpc():
+    calls = [
+        {"id": 1, "method": "status"},
+        {"id": "a", "method": "find", "params": {}},
+        {"id": "b", "method": "unlock", "params": {"disk": {"label": "State"}, "secret": {"key": "a\"}{", "salt": "b"}}},
+        {"id": 2, "method": "unlock", "params": {"secret": "\u00e9\ud83d\ude00\\\"\n", "secret-is": "passphrase"}},
+        {"id": 3, "method": "plan", "params": {"strategy": "restore", "secret": {"from": "tpm"}, "quick": True}},
+        {"id": 4, "method": "apply", "params": {"plan": "f00d", "consent": {"luks-uuid": "a"}}},
+        {"method": "cancel"},
+    ]
+    records = [json.dumps({"jsonrpc": "2.0", **call}).encode() for call in calls]
+    yield from records
+    yield b"[    1.5] kernel\r\n" + b"\x1b]104\x07".join(b"\x1e" + record + b"\n" for record in records)
+    yield b"\x1e" + records[0][:20] + b"[ 2.0] kernel\n" + b"\x1e" + records[2][:40] + b"\x1e" + records[1] + b"\n"
+
+
 def write(target, folder):
     """Writes the seeds of a target into a folder, named by their content. Returns how many."""
     os.makedirs(folder, exist_ok=True)

@@ -31,10 +31,10 @@ zlib1g-dev
 PACKAGES
 }
 
-# Unit tests: Catch2 v3 (Debian 12 has v2), xz to unpack fixtures, a software TPM.
+# Unit tests: Catch2 v3 (Debian 12 has v2), xz to unpack fixtures, a software TPM, a validator for the job's schema.
 packages_unit() {
   packages_build
-  printf '%s\n' catch2/backports swtpm tar xz-utils
+  printf '%s\n' catch2/backports python3 python3-jsonschema swtpm tar xz-utils
 }
 
 # Fuzz targets: clang's libFuzzer and sanitizers; llvm names functions in their reports.
