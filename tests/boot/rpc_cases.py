@@ -52,21 +52,28 @@ def ended(child, status, *texts):
     return json.loads(out) if out.strip() else None
 
 
+def rescued_without_its_client(running, job, secret):
+    """The final record, which the second client gets."""
+    # Before the machine has started: it waits for the appliance's word.
+    first = client(running.rpc_socket(), "job", job, "--secret", secret)
+    while not (line := first.stderr.readline()).startswith("inspect"):
+        expect(line or first.poll() is None, "the client ended before the job was at work")
+    first.kill()
+    first.communicate()
+    final = ended(client(running.rpc_socket(), "watch"), 0, "rescued")
+    expect(final["report"]["applied"], f"the final record has no report: {final}")
+    return final
+
+
 def a_client_on_the_virtio_port_comes_and_goes(bench):
     image, secret, uuid = bench.state_disk()
-    job = bench.job(consent={"luks-uuid": uuid}, secret={})
-    with vm.Vm(bench.machine(disks=[image], rpc=True, direct=True)) as running, Console(running):
-        # Before the machine has started: it waits for the appliance's word.
-        first = client(running.rpc_socket(), "job", job, "--secret", secret)
-        while not (line := first.stderr.readline()).startswith("inspect"):
-            expect(line or first.poll() is None, "the client ended before the job was at work")
-        first.kill()
-        first.communicate()
-        final = ended(client(running.rpc_socket(), "watch"), 0, "rescued")
-        expect(final["report"]["applied"], f"the final record has no report: {final}")
-        again = ended(client(running.rpc_socket(), "job", job, "--secret", secret, "--power-off"), 0, "nothing to do")
-        expect(again["job"] == final["job"] + 1, f"the second job has the number {again['job']}")
-    expect(running.wait_off(OFF_PATIENCE) or not running.is_running(), "the machine did not power off")
+    job = bench.job(consent={"luks-uuid": uuid})
+    with vm.Vm(bench.machine(disks=[image], rpc=True, direct=True)) as running:
+        with Console(running):
+            final = rescued_without_its_client(running, job, secret)
+            again = ended(client(running.rpc_socket(), "job", job, "--secret", secret, "--power-off"), 0, "nothing to do")
+            expect(again["job"] == final["job"] + 1, f"the second job has the number {again['job']}")
+        expect(running.wait_off(OFF_PATIENCE), "the machine did not power off")
     console = running.console.decode(errors="replace")
     expect("JSON-RPC on /dev/virtio-ports/org.etcd-rescue.0" in console, "the console does not say who asks")
     expect("apply     ok" in console and "RESULT exit=0 rescued" in console, "people saw no progress on the console")
@@ -80,10 +87,10 @@ def the_second_serial_line_when_asked(bench):
     write(bench.path("console"), "rpc")
     job = bench.job(consent={"luks-uuid": cases.OTHER_UUID}, **{"at-failure": "power-off"})
     credentials = {"etcd-rescue.console": bench.path("console"), vm.SECRET_CREDENTIAL: secret}
-    with vm.Vm(bench.machine(disks=[image], credentials=credentials, second_serial=True, direct=True)) as running, \
-            Console(running):
-        final = ended(client(running.serial_socket(), "job", job), 7, "no-consent")
-    expect(running.wait_off(OFF_PATIENCE), "the machine did not power off as the job says")
+    with vm.Vm(bench.machine(disks=[image], credentials=credentials, second_serial=True, direct=True)) as running:
+        with Console(running):
+            final = ended(client(running.serial_socket(), "job", job), 7, "no-consent")
+        expect(running.wait_off(OFF_PATIENCE), "the machine did not power off as the job says")
     expect(b"JSON-RPC on /dev/ttyS1" in running.console, "the console does not say where JSON-RPC is spoken")
     expect(cases.digest(image) == before, "the disk was changed")
     return final["text"]
