@@ -5,13 +5,21 @@
 
 #include <cerrno>
 
+#include "rescue/session/image_mark.h"
 #include "tui/draw.h"
 #include "tui/terminfo.h"
 
 namespace rescue::tui {
 namespace {
 
-constexpr std::string_view kProduct = "etcd-rescue " RESCUE_VERSION;
+// In front of every screen.
+const std::string& Product() {
+  static const std::string product = [] {
+    const std::string mark = session::ImageMark();
+    return "etcd-rescue " RESCUE_VERSION + (mark.empty() ? "" : "  " + mark);
+  }();
+  return product;
+}
 // Cursor to the far corner, and where is it? The line drawing character before tells whether the
 // terminal takes UTF-8: it is one column wide then, and three otherwise.
 constexpr std::string_view kAsk = "\r\xe2\x94\x80\x1b[6n\r\x1b[K\x1b[999;999H\x1b[6n\x1b[H";
@@ -207,7 +215,7 @@ void Console::ShowView(const View& view, Model* in_charge, bool everything) {
     everything = true;
     if (KnowsPaste(options_.type)) Send(std::string(kPasteOn));
   }
-  Frame frame = Draw(view, size_, kProduct);
+  Frame frame = Draw(view, size_, Product());
   if (!options_.utf8 || options_.ascii_only) frame.cells.MakeAscii();
   if (in_charge != nullptr) {
     in_charge->page = frame.page;

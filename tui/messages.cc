@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 
 namespace rescue::tui {
 namespace {
@@ -12,10 +13,25 @@ namespace {
 constexpr int kConsoleOff = 6;
 constexpr int kConsoleOn = 7;
 
+// The appliance's service manager hands the log over open, because the service may not open it
+// itself (systemd.service(5), OpenFile=; sd_listen_fds(3): the first descriptor is 3).
+UniqueFd HandedOver() {
+  const char* names = std::getenv("LISTEN_FDNAMES");
+  const char* pid = std::getenv("LISTEN_PID");
+  if (names == nullptr || pid == nullptr || std::string_view(names) != "kmsg" ||
+      std::string_view(pid) != std::to_string(::getpid())) {
+    return {};
+  }
+  UniqueFd kernel(::fcntl(3, F_DUPFD_CLOEXEC, 4));
+  if (kernel) (void)::fcntl(kernel.get(), F_SETFL, O_NONBLOCK);
+  return kernel;
+}
+
 }  // namespace
 
 LogSource LogSource::Kernel() {
-  UniqueFd kernel(::open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  UniqueFd kernel = HandedOver();
+  if (!kernel) kernel = UniqueFd(::open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!kernel || ::lseek(kernel.get(), 0, SEEK_END) < 0) return {};
   return {std::move(kernel), true};
 }

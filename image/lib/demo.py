@@ -1,10 +1,13 @@
 """The program behind image/demo: plays the loss of a quorum, boots the appliance on the survivor's disk, and lets
 a real etcd judge the result. The steps are numbered as in image/README.md."""
 import argparse
+import collections
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,6 +17,9 @@ import vm
 from disaster import Failure
 
 MEMORY_MIB = 2048
+# What image/build says while it works.
+MKOSI_STEP = re.compile(r"\u2023 +(.*)")
+NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\] ")
 BOOT_PATIENCE = 180   # seconds to the agent's first line; TCG on a busy machine
 JOB_PATIENCE = 300    # and from there to power-off
 
@@ -61,7 +67,22 @@ class Demo:
 
     # 0
     def build_image(self):
-        self.talk.line("    " + disaster.run([os.path.join(disaster.ROOT, "image/build")]).strip())
+        """Compiling takes minutes: each step of mkosi and each tenth of the compiler's is shown while it is under way."""
+        tail, shown = collections.deque(maxlen=15), -1
+        with subprocess.Popen([os.path.join(disaster.ROOT, "image/build")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace") as build:
+            for line in build.stdout:
+                line = line.rstrip()
+                tail.append(line)
+                step, done = MKOSI_STEP.match(line), NINJA_STEP.match(line)
+                if step:
+                    self.talk.line("    " + step[1])
+                if done and (tenth := 10 * int(done[1]) // int(done[2])) != shown:
+                    shown = tenth
+                    self.talk.line(f"    compiling: {done[1]} of {done[2]}")
+        if build.returncode != 0:
+            raise Failure("\n".join(["image/build failed:", *tail]))
+        self.talk.line("    " + tail[-1])
 
     # 1
     def lose_quorum(self):

@@ -2,8 +2,8 @@
 # Which Debian packages each of image's commands needs on the machine it runs on. Sourced after debian.sh.
 # NAME/backports: see debian_install. tests/ has its own lists for its own tools.
 
-# mkosi 24.3 needs systemd 254 (repart, ukify, dissect), so on Debian 12 both come from backports together.
-# repart 257 with mkosi 24.3 would leave the ESP empty without an error: do not mix them.
+# mkosi 24.3 needs systemd 254 (ukify), so on Debian 12 both come from backports together.
+# faketime fixes the time that sbsign writes into a signature.
 image_packages_build() {
   cat <<'PACKAGES'
 mkosi/backports
@@ -12,11 +12,14 @@ systemd-container/backports
 systemd-boot/backports
 systemd-boot-efi/backports
 apt
+binutils
 bubblewrap
+busybox-static
 cpio
 debian-archive-keyring
 dosfstools
 e2fsprogs
+faketime
 fdisk
 git
 kmod
@@ -26,6 +29,7 @@ python3
 python3-cryptography
 python3-pefile
 sbsigntool
+xz-utils
 zstd
 PACKAGES
   # Debian 13 split these from systemd and systemd-boot.
@@ -34,11 +38,12 @@ PACKAGES
   fi
 }
 
-# The virtual machine: QEMU without its desktop parts, UEFI firmware, a software TPM.
+# The virtual machine: QEMU without its desktop parts, UEFI firmware, keys for it, a software TPM.
 image_packages_boot() {
   cat <<'PACKAGES'
 ovmf
 python3
+python3-virt-firmware/backports
 qemu-system-x86
 swtpm
 swtpm-tools
@@ -55,5 +60,19 @@ e2fsprogs
 python3
 tar
 user-mode-linux
+PACKAGES
+}
+
+# image/export: converters for disks, what makes a CD of one, a boot loader for machines without UEFI.
+image_packages_export() {
+  cat <<'PACKAGES'
+dosfstools
+fdisk
+mtools
+qemu-utils
+syslinux
+syslinux-common
+tar
+xorriso
 PACKAGES
 }

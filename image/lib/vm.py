@@ -20,7 +20,10 @@ from dataclasses import dataclass, field
 
 IMAGE_DIR = os.path.join(os.path.dirname(__file__), "..", "..", "mkosi.output")
 FIRMWARE_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+FIRMWARE_CODE_SECURE = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
 FIRMWARE_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+# Whoever enrols a key names itself by a UUID; this one is made up.
+KEY_OWNER = "7f1f4d0c-6c3b-4f0e-9d5c-2f6b5a1e8c44"
 
 JOB_CREDENTIAL = "etcd-rescue.job"
 SECRET_CREDENTIAL = "etcd-rescue.master-secret"
@@ -87,17 +90,25 @@ def private_directory():
 class Machine:
     """What the machine is made of. Paths; memory in MiB."""
     disks: list = field(default_factory=list)
+    bus: str = "virtio-blk"                          # of the disks: or virtio-scsi, nvme, ahci
     credentials: dict = field(default_factory=dict)  # name -> file
     via: str = "smbios"                              # or "fw_cfg": how credentials travel
     memory: int = 2048
+    cpus: int = 0                                    # 0: two with KVM, else one
+    image: str = "etcd-rescue"                       # or "etcd-rescue-debug"
     direct: bool = False                             # kernel and initrd without firmware
+    initrd: str = ""                                 # direct: instead of the image's
+    secure_boot: str = ""                            # certificate: the firmware starts what it has signed, and nothing else
+    hvc: bool = False                                # a virtio console (hvc0), on the socket hvc_socket()
+    second_serial: bool = False                      # ttyS1, on the socket serial_socket()
     tpm: bool = False
     tpm_state: str = ""                              # directory that outlives the machine; else a new TPM
     smbios: list = field(default_factory=list)       # further OEM strings (type 11), in plain sight
     boot_disk: str = ""                              # instead of image_dir's; writable then
     rpc: bool = False                                # virtio-serial port org.etcd-rescue.0, on the socket rpc_socket()
-    second_serial: bool = False                      # ttyS1, on the socket serial_socket()
     cmdline: str = ""                                # direct: more words for the kernel
+    boot_format: str = "raw"                         # of boot_disk, as QEMU names it
+    bios: bool = False                               # boot_disk is for a PC BIOS
     stay: bool = False                               # after power-off memory stays, to be looked at
     graphical: bool = False
     image_dir: str = IMAGE_DIR
@@ -135,6 +146,12 @@ class Vm:
     def seconds(self):
         """Since power-on."""
         return time.monotonic() - self.started
+
+    def work(self):
+        """Seconds of processor time that the machine has used so far: what other programs do at the same time does not count."""
+        with open(f"/proc/{self._qemu.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def read(self, timeout):
         """The next cleaned console bytes; b"" on timeout, None when the machine is off."""
@@ -203,6 +220,18 @@ class Vm:
 
     def rpc_socket(self):
         return os.path.join(self._scratch, "rpc")
+
+    def press(self, *codes):
+        """Keys of the machine's keyboard, all together (QEMU's names)."""
+        self.command("send-key", keys=[{"type": "qcode", "data": code} for code in codes], **{"hold-time": 20})
+
+    def hot_add(self, path):
+        """Attaches a further disk to the running machine (bus virtio-scsi)."""
+        self.command("blockdev-add", **{"driver": "raw", "node-name": "late", "file": {"driver": "file", "filename": path}})
+        self.command("device_add", driver="scsi-hd", bus="scsi0.0", drive="late", id="late-disk")
+
+    def hvc_socket(self):
+        return os.path.join(self._scratch, "hvc")
 
     def serial_socket(self):
         return os.path.join(self._scratch, "serial1")
@@ -275,9 +304,6 @@ class Vm:
         if self.machine.rpc:
             arguments += ["-device", "virtio-serial-pci,id=rpc", "-chardev", f"socket,id=rpc,path={self.rpc_socket()},server=on,wait=off",
                           "-device", "virtserialport,bus=rpc.0,chardev=rpc,name=org.etcd-rescue.0"]
-        if self.machine.second_serial:
-            arguments += ["-chardev", f"socket,id=serial1,path={self.serial_socket()},server=on,wait=off",
-                          "-serial", "chardev:serial1"]
         if self.machine.stay:
             arguments.append("-no-shutdown")
         self.started = time.monotonic()
@@ -318,44 +344,77 @@ class Vm:
 
     def _platform(self):
         if kvm_works():
-            self.accelerator, cpu, cpus = "kvm", "host", "2"
+            self.accelerator, accelerator, cpu, cpus = "kvm", "kvm", "host", self.machine.cpus or 2
         else:
             # max has AES instructions in TCG, too. Two things crash Debian 13's kernel under QEMU 7.2, at random:
             # - cmpxchg16b leaves garbage in the flags register (EFLAGS like bde87682 in the oops): 5 of 14
             #   boots, none of 10 without cx16; a kernel that lacks the feature never uses it
             # - with two CPUs, each in its own thread, one runs into a breakpoint that the other has already
-            #   taken away again while patching code: 1 of 7 boots, so there is one CPU
-            self.accelerator, cpu, cpus = "tcg", "max,cx16=off", "1"
-        return ["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", self.accelerator, "-cpu", cpu, "-smp", cpus,
-                "-m", str(self.machine.memory), "-device", "VGA", "-device", "virtio-rng-pci", "-no-reboot",
-                "-display", "gtk" if self.machine.graphical else "none",
-                "-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial",
-                "-qmp", f"unix:{self._scratch}/monitor,server=on,wait=off"]
+            #   taken away again while patching code: 1 of 7 boots; so all CPUs take turns in one thread
+            self.accelerator, accelerator, cpu, cpus = "tcg", "tcg,thread=single", "max,cx16=off", self.machine.cpus or 1
+        machine = "q35,smm=on" if self.machine.secure_boot else "q35"
+        arguments = ["-nodefaults", "-no-user-config", "-machine", machine, "-accel", accelerator, "-cpu", cpu, "-smp", str(cpus),
+                     "-m", str(self.machine.memory), "-device", "VGA", "-device", "virtio-rng-pci", "-no-reboot",
+                     "-display", "gtk" if self.machine.graphical else "none",
+                     "-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial",
+                     "-qmp", f"unix:{self._scratch}/monitor,server=on,wait=off"]
+        if self.machine.second_serial:
+            arguments += ["-chardev", f"socket,id=serial1,path={self.serial_socket()},server=on,wait=off",
+                          "-serial", "chardev:serial1"]
+        if self.machine.hvc:
+            arguments += ["-device", "virtio-serial-pci", "-device", "virtconsole,chardev=hvc",
+                          "-chardev", f"socket,id=hvc,path={self.hvc_socket()},server=on,wait=off"]
+        return arguments
 
     def _boot_source(self):
         if self.machine.direct:
-            with open(self._file("etcd-rescue.cmdline"), encoding="ascii") as file:
+            with open(self._file(f"{self.machine.image}.cmdline"), encoding="ascii") as file:
                 cmdline = f"{file.read().strip()} {self.machine.cmdline}".strip()
-            return ["-kernel", self._file("etcd-rescue.vmlinuz"), "-initrd", self._file("etcd-rescue.initrd"),
-                    "-append", cmdline]
+            return ["-kernel", self._file("etcd-rescue.vmlinuz"), "-append", cmdline,
+                    "-initrd", self.machine.initrd or self._file(f"{self.machine.image}.initrd")]
+        boot = ["-drive", self._boot_drive(), "-device", "virtio-blk-pci,drive=boot,bootindex=0"]
+        if self.machine.bios:
+            return boot
         variables = os.path.join(self._scratch, "vars.fd")
-        shutil.copyfile(FIRMWARE_VARS, variables)
-        return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE_CODE}",
-                "-drive", f"if=pflash,unit=1,format=raw,file={variables}",
-                "-drive", self._boot_drive(),
-                "-device", "virtio-blk-pci,drive=boot,bootindex=0"]
+        code, secure = FIRMWARE_CODE, []
+        if self.machine.secure_boot:
+            # Only the firmware, in system management mode, may write its variables.
+            code = FIRMWARE_CODE_SECURE
+            secure = ["-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"]
+            self._enrol(variables)
+        else:
+            shutil.copyfile(FIRMWARE_VARS, variables)
+        return secure + ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}",
+                         "-drive", f"if=pflash,unit=1,format=raw,file={variables}", *boot]
+
+    def _enrol(self, variables):
+        """Firmware variables that know this certificate alone, as platform key, exchange key and signer of images."""
+        owner = [KEY_OWNER, self.machine.secure_boot]
+        command = ["virt-fw-vars", "--input", FIRMWARE_VARS, "--output", variables, "--set-pk", *owner, "--add-kek", *owner,
+                   "--add-db", *owner, "--secure-boot"]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                  check=False)
+        except FileNotFoundError as error:
+            raise MachineError("virt-fw-vars is not installed") from error
+        if done.returncode != 0:
+            raise MachineError(f"no firmware variables with {self.machine.secure_boot}: {done.stdout}")
 
     def _boot_drive(self):
         if self.machine.boot_disk:
-            return f"if=none,id=boot,format=raw,cache=writeback,file={self.machine.boot_disk}"
-        return f"if=none,id=boot,format=raw,readonly=on,file={self._file('etcd-rescue.raw')}"
+            return (f"if=none,id=boot,format={self.machine.boot_format},cache=writeback,snapshot=off,"
+                    f"file={self.machine.boot_disk}")
+        return f"if=none,id=boot,format=raw,readonly=on,file={self._file(self.machine.image + '.raw')}"
 
     def _disks(self):
-        arguments = []
+        device = {"virtio-blk": "virtio-blk-pci", "virtio-scsi": "scsi-hd,bus=scsi0.0", "nvme": "nvme",
+                  "ahci": "ide-hd"}[self.machine.bus]
+        arguments = ["-device", "virtio-scsi-pci,id=scsi0"] if self.machine.bus == "virtio-scsi" else []
         for number, path in enumerate(self.machine.disks):
+            more = {"nvme": f",serial=disk{number}", "ahci": f",bus=ide.{number}"}.get(self.machine.bus, "")
             # Writeback keeps the guest's flushes, and unlike cache=none works on every file system.
             arguments += ["-drive", f"if=none,id=disk{number},format=raw,cache=writeback,file={path}",
-                          "-device", f"virtio-blk-pci,drive=disk{number}"]
+                          "-device", f"{device},drive=disk{number}{more}"]
         return arguments
 
     def _credentials(self):

@@ -171,6 +171,8 @@ int Dispatch(const Options& options) {
       return RunLook(options.look);
     case Verb::kWizard:
       return RunWizard(options.wizard);
+    case Verb::kButtons:
+      return RunButtons(options.buttons);
   }
   return static_cast<int>(ErrorKind::kUsage);
 }

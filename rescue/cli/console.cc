@@ -7,6 +7,8 @@
 
 #include <cerrno>
 
+#include "rescue/cli/guard.h"
+
 namespace rescue::cli {
 namespace {
 
@@ -49,6 +51,10 @@ void Console::Lines(const std::vector<std::string>& lines, std::string_view inde
 
 void Console::Drain() {
   for (const auto& fd : further_) (void)::tcdrain(fd.get());
+}
+
+void StageLines::Started(session::Stage stage) {
+  if (stage == session::Stage::kApply) HoldEndingSignals();
 }
 
 void StageLines::Ended(const session::StageTime& stage) {

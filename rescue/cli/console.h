@@ -31,6 +31,8 @@ class Console {
 class StageLines final : public session::Observer {
  public:
   explicit StageLines(Console& console) : console_(console) {}
+  // Once apply has begun, the process cannot be ended by a signal any more.
+  void Started(session::Stage stage) override;
   void Ended(const session::StageTime& stage) override;
 
  private:

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <csignal>
 #include <fstream>
 #include <iterator>
 
@@ -20,6 +21,13 @@ void GuardSecrets() {
     locked.rlim_cur = locked.rlim_max;
     (void)::setrlimit(RLIMIT_MEMLOCK, &locked);
   }
+}
+
+void HoldEndingSignals() {
+  sigset_t ending;
+  ::sigemptyset(&ending);
+  for (const int signal : {SIGHUP, SIGINT, SIGTERM}) ::sigaddset(&ending, signal);
+  (void)::pthread_sigmask(SIG_BLOCK, &ending, nullptr);
 }
 
 std::vector<std::string> SwapWarnings(std::string_view swaps, bool all_locked) {

@@ -11,6 +11,10 @@ namespace rescue::cli {
 // memory that may be locked as the system allows.
 void GuardSecrets();
 
+// From here on SIGHUP, SIGINT and SIGTERM wait until the process ends by itself: called before the
+// first byte is written, so that a power button or Ctrl-C cannot end an apply halfway.
+void HoldEndingSignals();
+
 // One line when secrets may have reached a swap device: some could not be locked, and swap is on.
 // `swaps` is the content of /proc/swaps.
 std::vector<std::string> SwapWarnings(std::string_view swaps, bool all_locked);

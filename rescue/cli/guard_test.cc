@@ -11,6 +11,7 @@
 #include <functional>
 
 #include "rescue/base/unique_fd.h"
+#include "rescue/cli/console.h"
 
 namespace rescue::cli {
 namespace {
@@ -98,6 +99,37 @@ TEST_CASE("SwapIsWorthAWarningOnlyWhenSomethingIsNotLocked") {
   CHECK(SwapWarnings(kOne, true).empty());
   CHECK(SwapWarnings(kNone, false).empty());
   CHECK(SwapWarnings(kOne, false).size() == 1);
+}
+
+TEST_CASE("NoSignalEndsAnApplyHalfway") {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    Console nowhere(-1);
+    StageLines lines(nowhere);
+    lines.Started(session::Stage::kRehearse);
+    lines.Started(session::Stage::kApply);
+    for (const int signal : {SIGHUP, SIGINT, SIGTERM}) (void)::kill(::getpid(), signal);
+    ::_exit(42);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 42);
+}
+
+TEST_CASE("BeforeApplySignalsEndARunAtOnce") {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    Console nowhere(-1);
+    StageLines lines(nowhere);
+    lines.Started(session::Stage::kRehearse);
+    (void)::signal(SIGTERM, SIG_DFL);  // not the test program's handler
+    (void)::kill(::getpid(), SIGTERM);
+    ::_exit(42);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
 }
 
 }  // namespace

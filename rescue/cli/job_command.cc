@@ -8,6 +8,7 @@
 #include "rescue/base/units.h"
 #include "rescue/cli/guard.h"
 #include "rescue/cli/options.h"
+#include "rescue/session/image_mark.h"
 #include "rescue/session/report.h"
 
 namespace rescue::cli {
@@ -34,6 +35,7 @@ Result<session::Job> ReadJob(const JobOptions& options) {
 session::JobHelp HelpFor(const session::Job& job, const JobOptions& options) {
   const auto around = Around(SupplyOptions{}, options.consoles);
   session::JobHelp help;
+  help.wait_for_disk = std::chrono::seconds(options.wait_for_disk);
   help.secret = SecretFrom(options.secret.empty() ? job.secret_from : options.secret, around);
   help.seal = [secret = help.secret, around](const session::SealJob& wishes) {
     return Seal(wishes, "", secret, around);
@@ -60,6 +62,7 @@ int RunJob(const JobOptions& options) {
   Console console(STDOUT_FILENO);
   for (const auto& device : options.consoles) console.Add(device);
   console.Line("etcd-rescue " RESCUE_VERSION ": one job, unattended");
+  if (const auto mark = session::ImageMark(); !mark.empty()) console.Line(mark);
   const auto job = ReadJob(options);
   session::JobEnd end;
   if (job) {

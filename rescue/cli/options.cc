@@ -159,8 +159,11 @@ void Declare(CLI::App& app, Options& options) {
                 "only say whether the job is one, and which field is wrong; nothing is done");
   run->add_flag("--appliance", options.job.appliance,
                 "the machine is there for this only: power it off or reboot it as the job says");
+  run->add_option("--wait-for-disk", options.job.wait_for_disk,
+                  "wait so many seconds for a disk that is not there yet (default: 0)");
   DeclareServe(app, options.serve, [&options] { options.verb = Verb::kServe; });
   DeclareWizard(app, options);
+  DeclareButtons(app, options.buttons, [&options] { options.verb = Verb::kButtons; });
   auto* key = AddVerb(app, options, Verb::kDeriveKey, "derive-key",
                       "print a disk's key, derived from the master secret, in hexadecimal");
   key->add_option("--luks-uuid", options.key.luks_uuid, "the disk's LUKS UUID")->required();

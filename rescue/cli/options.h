@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "rescue/cli/buttons.h"
 #include "rescue/cli/look.h"
 #include "rescue/cli/seal.h"
 #include "rescue/cli/serve_command.h"
@@ -37,6 +38,7 @@ struct JobOptions {
   std::vector<std::string> consoles;
   bool check = false;
   bool appliance = false;
+  unsigned wait_for_disk = 0;  // seconds
 };
 
 struct KeyOptions {
@@ -64,7 +66,8 @@ enum class Verb {
   kSeal,
   kLook,
   kWizard,
-  kServe
+  kServe,
+  kButtons
 };
 
 struct Options {
@@ -74,6 +77,7 @@ struct Options {
   KeyOptions key;
   SealOptions seal;
   LookOptions look;
+  ButtonOptions buttons;
   WizardWords wizard;
   ServeWords serve;
 };

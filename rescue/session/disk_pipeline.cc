@@ -1,3 +1,4 @@
+#include "rescue/disk/arrival.h"
 #include "rescue/node/node_state.h"
 #include "rescue/session/report.h"
 #include "rescue/session/stages.h"
@@ -48,15 +49,34 @@ Result<disk::Header> ReadAndCheck(const Context& context, const disk::FoundDisk&
   return header;
 }
 
+Result<disk::FoundDisk> FindNow(const std::string& selector) {
+  if (!selector.empty()) return disk::ExamineDisk(selector);
+  ASSIGN_OR_RETURN(const auto disks, disk::FindDisks());
+  return disk::ChooseDisk(disks);
+}
+
+// A disk that is not there yet is waited for as long as the request allows; one too many is not.
+Result<disk::FoundDisk> FindInTime(const Request& request) {
+  if (request.wait_for_disk.count() == 0) return FindNow(*request.disk);
+  const auto deadline = std::chrono::steady_clock::now() + request.wait_for_disk;
+  disk::DiskArrivals arrivals;
+  while (true) {
+    auto found = FindNow(*request.disk);
+    const bool absent =
+        !found && (found.error().code == "no-state-disk" || found.error().code == "no-such-disk");
+    if (!absent) return found;
+    if (!arrivals.WaitUntil(deadline)) {
+      found.error().message +=
+          fmt::format("; none came within {} s", request.wait_for_disk.count());
+      return found;
+    }
+  }
+}
+
 Result<CheckedDisk> FindStage(const Context& context) {
   StageScope stage = context.Begin(Stage::kFind);
   CheckedDisk checked;
-  if (context.request.disk->empty()) {
-    STAGE_ASSIGN(stage, const auto disks, disk::FindDisks());
-    STAGE_ASSIGN(stage, checked.found, disk::ChooseDisk(disks));
-  } else {
-    STAGE_ASSIGN(stage, checked.found, disk::ExamineDisk(*context.request.disk));
-  }
+  STAGE_ASSIGN(stage, checked.found, FindInTime(context.request));
   DiskFacts& facts = context.outcome.disk.emplace();
   facts.found = checked.found;
   facts.profile = context.request.policy.profile;

@@ -18,6 +18,7 @@ Request RequestFor(const Job& job, const JobHelp& help) {
   Request request;
   request.command = Command::kApply;
   request.disk = job.disk;
+  request.wait_for_disk = help.wait_for_disk;
   if (!job.use_token) request.secret = help.secret;
   request.use_token = job.use_token;
   request.unlocked = help.unlocked;

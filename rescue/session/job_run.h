@@ -14,8 +14,9 @@ namespace rescue::session {
 struct JobHelp {
   // The secret, from where the job says.
   std::function<Result<secret::Secret>()> secret;
-  UnlockCache* unlocked = nullptr;  // as in Request
-  std::function<bool()> cancelled;  // the same
+  UnlockCache* unlocked = nullptr;        // as in Request
+  std::chrono::seconds wait_for_disk{0};  // the same
+  std::function<bool()> cancelled;        // the same
   // Seals the secret; gives one line, and the blob as lines when it goes to the console.
   struct Sealed {
     std::string text;

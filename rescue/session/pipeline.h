@@ -65,6 +65,8 @@ struct Request {
   // Exactly one of both: a data directory on this machine, or a disk ("" finds the only one).
   std::string data_directory;
   std::optional<std::string> disk;
+  // How long a disk that is not there yet is waited for.
+  std::chrono::seconds wait_for_disk{0};
   // Asked only when a disk is to be unlocked.
   std::function<Result<secret::Secret>()> secret;
   // Where volume keys are kept between runs of one face; not used when null. A disk whose key is in

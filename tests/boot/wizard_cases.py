@@ -12,6 +12,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "terminal"))
 
 import cases  # noqa: E402
+import screens  # noqa: E402
 import vm  # noqa: E402
 from disaster import Failure  # noqa: E402
 from picture import Picture  # noqa: E402
@@ -152,6 +153,7 @@ def the_wizard_on_a_serial_line(bench):
         line = SerialLine(running, bench.path("console.log"))
         report = rescue_on(line, uuid, secret)
         expect("safe to boot: yes" in report, "the report does not say that it is safe to boot:\n" + report)
+        screens.keep(bench, "wizard-final.txt", report)
         line.type("o")
         expect(running.wait_off(60), "the machine did not power off")
     no_secret_in(bench.path("console.log"), secret)

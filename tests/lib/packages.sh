@@ -72,7 +72,7 @@ packages_boot() {
 
 packages_lint() {
   packages_unit
-  printf '%s\n' clang-format clang-tidy git python3 shellcheck
+  printf '%s\n' clang-format clang-tidy git libvirt-clients libxml2-utils python3 shellcheck
 }
 
 # fetch_etcd: etcd 3.4.23, 3.5.16 and 3.5.30 into the cache, with Debian's packages of three suites.

@@ -1,0 +1,53 @@
+#include "rescue/disk/arrival.h"
+
+#include <poll.h>
+#include <sys/inotify.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+
+namespace rescue::disk {
+namespace {
+
+// Reads everything that has happened; true when a block device was among it.
+bool TookBlockDevice(int watch) {
+  bool block_device = false;
+  alignas(inotify_event) std::array<char, 4096> buffer;
+  ssize_t got = 0;
+  while ((got = ::read(watch, buffer.data(), buffer.size())) > 0) {
+    for (ssize_t at = 0; at < got;) {
+      const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
+      // A queue that overflowed may have held anything.
+      if ((event->mask & IN_Q_OVERFLOW) != 0) block_device = true;
+      if (event->len > 0 && event->name[0] == 'b') block_device = true;
+      at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
+    }
+  }
+  return block_device;
+}
+
+}  // namespace
+
+DiskArrivals::DiskArrivals(const std::string& udev_data)
+    : watch_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+  if (!watch_) return;
+  if (::inotify_add_watch(watch_.get(), udev_data.c_str(), IN_MOVED_TO | IN_ONLYDIR) < 0) {
+    watch_ = {};
+  }
+}
+
+bool DiskArrivals::WaitUntil(std::chrono::steady_clock::time_point deadline) {
+  using std::chrono::milliseconds;
+  while (true) {
+    if (watch_ && TookBlockDevice(watch_.get())) return true;
+    const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (left <= milliseconds(0)) return false;
+    pollfd entry{watch_.get(), POLLIN, 0};
+    // Without udev there is nothing to wait for.
+    if (!watch_) return false;
+    (void)::poll(&entry, 1, static_cast<int>(std::min<long long>(left.count(), 1 << 30)));
+  }
+}
+
+}  // namespace rescue::disk
