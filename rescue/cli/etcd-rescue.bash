@@ -41,7 +41,7 @@ _etcd_rescue() {
     keys) _etcd_rescue_words "--accept --data-dir --disk --from --help --json --key-file --limit --passphrase-file --prefix --profile --rev --secret --token --values --wal-dir" ;;
     compare) _etcd_rescue_words "--accept --data-dir --disk --help --json --key-file --passphrase-file --profile --quick --secret --token --wal-dir" ;;
     disks) _etcd_rescue_words "--help --json" ;;
-    run) _etcd_rescue_words "--appliance --check --console --help --job --secret" ;;
+    run) _etcd_rescue_words "--appliance --check --console --help --job --secret --wait-for-disk" ;;
     serve) _etcd_rescue_words "--appliance --console --help --image-key --image-signature --pin --port --spend-last-try --tpm" ;;
     wizard) _etcd_rescue_words "--appliance --console --data-dir --disk --help --journal --mono --secret --ui" ;;
     derive-key) _etcd_rescue_words "--force --help --image-key --image-signature --luks-uuid --pin --secret --spend-last-try --tpm" ;;

@@ -83,7 +83,7 @@ def rescue(bench, during=None, screen="", **parts):
         expect(running.wait_off(OFF_PATIENCE), "the machine did not power off after its job")
         if screen:
             start = disaster.FIRST_LINE.search(running.console).start()
-            screens.keep(bench, screen, running.console[start:].decode(errors="replace"))
+            screens.keep(bench, screen, running.console[start:].decode(errors="replace"), screens.STAGES_END)
         return result[1]
 
 

@@ -8,20 +8,22 @@ import re
 from cases import REPOSITORY, expect
 
 FOLDER = os.path.join(REPOSITORY, "image/screens")
+# Where a text goes on with what is not the same in each rescue.
+STAGES_END, ANSWERS_BEGIN = "\n\n", "\n  next "
 
 
-def shape(text):
-    """The first word of each line, without repetitions and without what differs by nature."""
+def shape(text, end):
+    """The first word of each line, without repetitions."""
     words = []
-    for line in text.splitlines():
+    for line in (text.partition(end)[0] if end else text).splitlines():
         match = re.match(r" {0,5}([A-Za-z-]+)", line)
         if match and (not words or words[-1] != match[1]):
             words.append(match[1])
     return words
 
 
-def keep(bench, name, text):
-    """Beside the run's logs, for people; and compared with the repository's."""
+def keep(bench, name, text, end=""):
+    """Beside the run's logs, for people; and compared with the repository's, up to `end`."""
     text = "\n".join(line.rstrip() for line in text.replace("\r", "").strip("\n").splitlines()) + "\n"
     with open(os.path.join(os.path.dirname(bench.work), name), "w", encoding="utf-8") as file:
         file.write(text)
@@ -31,4 +33,5 @@ def keep(bench, name, text):
             file.write(text)
     with open(known, encoding="utf-8") as file:
         expected = file.read()
-    expect(shape(text) == shape(expected), f"{os.path.relpath(known, REPOSITORY)} is not what the image shows any more:\n{text}")
+    expect(shape(text, end) == shape(expected, end),
+           f"{os.path.relpath(known, REPOSITORY)} is not what the image shows any more:\n{text}")

@@ -153,7 +153,7 @@ def the_wizard_on_a_serial_line(bench):
         line = SerialLine(running, bench.path("console.log"))
         report = rescue_on(line, uuid, secret)
         expect("safe to boot: yes" in report, "the report does not say that it is safe to boot:\n" + report)
-        screens.keep(bench, "wizard-final.txt", report)
+        screens.keep(bench, "wizard-final.txt", report, screens.ANSWERS_BEGIN)
         line.type("o")
         expect(running.wait_off(60), "the machine did not power off")
     no_secret_in(bench.path("console.log"), secret)
