@@ -189,7 +189,8 @@ Result<SnapshotFile> JudgeSnapshot(const ReadableFile& file, const JudgeOptions&
   ASSIGN_OR_RETURN(const bool readable, JudgePages(file, found));
   if (!readable) return found;
   found.verdict = Verdict::kNoTrailer;
-  found.reason = "it has no SHA-256 at its end";
+  found.reason =
+      found.has_trailer ? "its SHA-256 was not looked at" : "it has no SHA-256 at its end";
   if (found.has_trailer && options.digest) {
     found.reason.clear();
     RETURN_IF_ERROR(ReadDigest(file, options, found));

@@ -150,6 +150,18 @@ Status CutAt(std::uint64_t to_revision, Chain& chain) {
   return {};
 }
 
+// etcdbrctl goes by revision, not by time, and so picks the other past after a restore
+// (pkg/types/snapstore.go, SnapList.Less); a clock that was set back looks the same.
+void WarnOfAnotherPast(const std::vector<StoreObject>& fulls, Chain& chain) {
+  const auto highest =
+      std::ranges::max_element(fulls, {}, [](const StoreObject& full) { return full.name.last; });
+  if (highest->name.last <= chain.newest) return;
+  chain.warnings.push_back(fmt::format(
+      "{} is newer by time, but {} has a higher revision ({}): etcd went back in between, or a "
+      "clock did; --to-revision {} takes the other one",
+      chain.full.path, highest->path, highest->name.last, highest->name.last));
+}
+
 Error NoFull(const Store& store, std::optional<std::uint64_t> to_revision) {
   if (store.objects.empty()) {
     return {ErrorKind::kUsage, "no-backup", "choose a backup: there is none",
@@ -238,11 +250,14 @@ Chain MakeChain(const Store& store, const StoreObject& full, std::optional<std::
     }
   }
   chain.target = chain.reachable;
+  if (next_full == nullptr) WarnOfAnotherPast(fulls, chain);
   return chain;
 }
 
 Result<Chain> ChooseChain(const Store& store, std::optional<std::uint64_t> to_revision,
                           const HeldRevision& held) {
+  // The first full's, when none leads to the wanted revision.
+  std::optional<Error> refusal;
   for (const auto& full : Fulls(store)) {
     if (to_revision && full.name.last > *to_revision) continue;
     std::optional<std::uint64_t> known;
@@ -251,13 +266,15 @@ Result<Chain> ChooseChain(const Store& store, std::optional<std::uint64_t> to_re
       if (to_revision && *known > *to_revision) continue;
     }
     Chain chain = MakeChain(store, full, known);
-    if (to_revision) {
-      RETURN_IF_ERROR(CutAt(*to_revision, chain));
-    } else if (chain.gap) {
-      return GapError(chain);
+    if (!to_revision) {
+      if (chain.gap) return GapError(chain);
+      return chain;
     }
-    return chain;
+    Status cut = CutAt(*to_revision, chain);
+    if (cut) return chain;
+    if (!refusal) refusal = std::move(cut).error();
   }
+  if (refusal) return Fail(*std::move(refusal));
   return Fail(NoFull(store, to_revision));
 }
 

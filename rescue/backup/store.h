@@ -78,6 +78,7 @@ struct Chain {
   std::uint64_t reachable = 0;         // last revision without a hole
   std::uint64_t newest = 0;            // last revision that any object of this chain names
   std::uint64_t target = 0;            // the revision to end with: `reachable`, or the wanted one
+  std::vector<std::string> warnings;   // one line each
 };
 
 // The fulls, newest first: by time, then by revision. A chain belongs to each.
@@ -92,11 +93,12 @@ Chain MakeChain(const Store& store, const StoreObject& full,
 // Finds out what a full's content really holds (its last revision), by reading it.
 using HeldRevision = std::function<Result<std::uint64_t>(const StoreObject& full)>;
 
-// The chain to restore: the newest full's, or for a point in time the newest one's whose full does
-// not reach beyond it; deltas that start after it are then left out. Without `held`, names decide.
-// Errors: kUsage "no-backup", "revision-unreachable" (nothing reaches it; the newest reachable one
-// is named); kDataDamaged "no-full" (deltas only, or no full is old enough), "backup-gap" (a hole
-// before the wanted or newest revision; the hint names the last one before it). Those of `held`.
+// The chain to restore: the newest full's, or for a point in time that of the newest full that does
+// not reach beyond it and whose deltas lead there; deltas that start after it are then left out.
+// Without `held`, names decide. Errors: kUsage "no-backup", "revision-unreachable" (nothing reaches
+// it; the newest reachable one is named); kDataDamaged "no-full" (deltas only, or no full is old
+// enough), "backup-gap" (a hole before the wanted or newest revision; the hint names the last one
+// before it). Those of `held`.
 Result<Chain> ChooseChain(const Store& store, std::optional<std::uint64_t> to_revision,
                           const HeldRevision& held = {});
 

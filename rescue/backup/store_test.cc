@@ -89,6 +89,19 @@ TEST_CASE("AfterARestoreTheRevisionsOfTheOtherPastDoNotCount") {
   CHECK(Lasts(older.deltas) == Lines{1200});
 }
 
+TEST_CASE("AnotherPastWithAHigherRevisionIsPointedOutAndCanBeTaken") {
+  const auto names =
+      Names().Full(1000, 100).Delta(1001, 1200, 101).Full(500, 110).Delta(501, 700, 111);
+  const auto chain = ChooseChain(names.store(), {});
+  REQUIRE(chain);
+  CHECK(chain->target == 700);
+  REQUIRE(chain->warnings.size() == 1);
+  CHECK(chain->warnings[0].find("--to-revision 1000") != std::string::npos);
+  CHECK(ChooseChain(names.store(), 1000)->full.name.last == 1000);
+  CHECK(ChooseChain(names.store(), 1100)->deltas.size() == 1);
+  CHECK(ChooseChain(names.store(), 600)->full.name.last == 500);
+}
+
 TEST_CASE("AHoleIsNamedWithTheLastRevisionBeforeIt") {
   const auto names = Names().Full(310, 100).Delta(311, 400, 101).Delta(501, 600, 102);
   const auto chain = ChooseChain(names.store(), {});

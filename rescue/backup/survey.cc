@@ -115,7 +115,23 @@ void FollowChain(StoreSurvey& survey) {
 }  // namespace
 
 Result<std::unique_ptr<ReadableFile>> OpenFull(const ReadableFile& file, const std::string& path) {
-  return OpenSeekable(file, {CompressionOf(path), kMaxFullSize, path});
+  OpenOptions options{CompressionOf(path), file.size(), path};
+  if (options.compression != Compression::kNone) {
+    options.limit = kDeclaredSizeNeeds;
+    Bytes start(kDeclaredSizeNeeds - 1);
+    ASSIGN_OR_RETURN(const std::size_t count, OpenObject(file, options)->Read(start));
+    ASSIGN_OR_RETURN(const std::uint64_t declared,
+                     DeclaredBackendSize(ByteView(start).first(count), path));
+    if (declared > kMaxFullSize) {
+      return Fail(ErrorKind::kRefused, "object-too-large",
+                  fmt::format("read {}: it says that it holds {}", path, FormatSize(declared)),
+                  "look at where it comes from; etcd does not work with such a backend");
+    }
+    // bbolt allocates at most as much ahead: up to 16 MiB it doubles the file, then it adds 16 MiB
+    // (bolt_unix.go, mmap sizes; db.go, DB.grow).
+    options.limit = 2 * declared + 64 * kMiB;
+  }
+  return OpenSeekable(file, std::move(options));
 }
 
 HeldRevision HeldIn(const FileView& view) {

@@ -14,8 +14,8 @@
 
 namespace rescue::backup {
 
-// Plain size of a full; larger than etcd can be (its quota ends at 8 GiB by advice).
-inline constexpr std::uint64_t kMaxFullSize = std::uint64_t{1} << 40;
+// Pages in use of a compressed full; etcd advises against more than 8 GiB.
+inline constexpr std::uint64_t kMaxFullSize = std::uint64_t{64} << 30;
 
 struct SurveyedObject {
   StoreObject object;
@@ -53,7 +53,8 @@ Result<StoreSurvey> SurveyStore(const FileView& view, const Store& store,
                                 const SurveyOptions& options = {});
 
 // A full, plain or compressed, as a file that can be read anywhere; `file` must outlive it. `path`
-// says how it is compressed, and names it in messages. Errors: those of OpenSeekable.
+// says how it is compressed, and names it in messages. No more is decompressed than fits to what
+// its own meta pages say. Errors: those of OpenSeekable and DeclaredBackendSize.
 Result<std::unique_ptr<ReadableFile>> OpenFull(const ReadableFile& file, const std::string& path);
 
 // The last revision that a full's content holds, without reading all of it when it is not

@@ -15,6 +15,7 @@
 #include <fstream>
 #include <memory>
 #include <sstream>
+#include <utility>
 
 #include "rescue/base/bytes.h"
 #include "rescue/base/unique_fd.h"
@@ -100,8 +101,10 @@ Result<std::string> FileSystemOn(const std::string& device, bool allow_xfs) {
   return type;
 }
 
-Result<std::string> MountPrivately(const std::string& device, const std::string& file_system,
-                                   const std::string& name, bool read_only) {
+namespace {
+
+Result<std::string> Mount(const std::string& device, const std::string& file_system,
+                          const std::string& name, bool read_only, const char* options) {
   const std::string target = fmt::format("{}/{}", kRuntime, name);
   RETURN_IF_ERROR(MakeFolder(kRuntime));
   RETURN_IF_ERROR(MakeFolder(target));
@@ -112,7 +115,7 @@ Result<std::string> MountPrivately(const std::string& device, const std::string&
                      mnt_context_set_target(context.get(), target.c_str()) == 0 &&
                      mnt_context_set_fstype(context.get(), file_system.c_str()) == 0 &&
                      mnt_context_set_mflags(context.get(), flags) == 0 &&
-                     mnt_context_set_options(context.get(), OptionsFor(file_system)) == 0 &&
+                     mnt_context_set_options(context.get(), options) == 0 &&
                      mnt_context_disable_mtab(context.get(), 1) == 0 &&
                      mnt_context_disable_helpers(context.get(), 1) == 0;
   int code = ready ? mnt_context_mount(context.get()) : -ENOMEM;
@@ -122,6 +125,30 @@ Result<std::string> MountPrivately(const std::string& device, const std::string&
   }
   (void)::rmdir(target.c_str());
   return MountFailed(fmt::format("the volume's {}", file_system), std::strerror(std::abs(code)));
+}
+
+// Options under which the kernel writes nothing, also to a file system that was not unmounted.
+constexpr std::pair<const char*, const char*> kUntouched[] = {
+    {"ext4", "noload"}, {"xfs", "norecovery,nouuid"}, {"btrfs", "rescue=nologreplay"}, {"vfat", ""},
+    {"iso9660", ""},
+};
+
+}  // namespace
+
+Result<std::string> MountPrivately(const std::string& device, const std::string& file_system,
+                                   const std::string& name, bool read_only) {
+  return Mount(device, file_system, name, read_only, OptionsFor(file_system));
+}
+
+Result<std::string> MountUntouched(const std::string& device, const std::string& file_system,
+                                   const std::string& name) {
+  for (const auto& [known, options] : kUntouched) {
+    if (file_system == known) return Mount(device, file_system, name, /*read_only=*/true, options);
+  }
+  return Fail(ErrorKind::kUsage, "no-backup-disk",
+              fmt::format("mount {}: it holds {}", device,
+                          file_system.empty() ? "no file system" : file_system),
+              "bring the backups on ext4, xfs, btrfs, vfat or iso9660");
 }
 
 Status Flush(const std::string& mount_point) {

@@ -17,6 +17,11 @@ Result<std::string> FileSystemOn(const std::string& device, bool allow_xfs);
 // "mount-failed".
 Result<std::string> MountPrivately(const std::string& device, const std::string& file_system,
                                    const std::string& name, bool read_only);
+// The same for a disk that must stay as it is to the last bit, a backup's: read-only, and a dirty
+// journal is not replayed, so that what was written last before a crash may be missing. Takes
+// "ext4", "xfs", "btrfs", "vfat" and "iso9660"; others are refused (kUsage "no-backup-disk").
+Result<std::string> MountUntouched(const std::string& device, const std::string& file_system,
+                                   const std::string& name);
 // Flushes what was written there. Errors: kOther "flush-failed".
 Status Flush(const std::string& mount_point);
 // Unmounts and removes the folder. Errors: kOther "not-sealed", with who keeps it busy.

@@ -10,6 +10,7 @@
 #include <optional>
 #include <system_error>
 
+#include "rescue/backup/survey.h"
 #include "rescue/bolt/database.h"
 #include "rescue/etcd/hash.h"
 #include "rescue/etcd/inspect.h"
@@ -134,8 +135,28 @@ Status LookAtFile(const std::string& path,
                 fmt::format("open {}: another process is writing to it", path),
                 "stop etcd first, or save a snapshot and look at that");
   }
-  ASSIGN_OR_RETURN(const auto file, folder->Open(name));
+  ASSIGN_OR_RETURN(const auto stored, folder->Open(name));
+  ASSIGN_OR_RETURN(const auto file, backup::OpenFull(*stored, name));
   return look(*file);
+}
+
+backup::Verdict VerdictOf(const etcd::SnapshotStatus& status, const Status& read) {
+  using backup::Verdict;
+  if (!read) {
+    const std::string& code = read.error().code;
+    if (code == "bolt-truncated") return Verdict::kTruncated;
+    return code == "bolt-too-short" || code == "bolt-no-meta" ? Verdict::kNotABackend
+                                                              : Verdict::kDamaged;
+  }
+  switch (status.trailer) {
+    case etcd::SnapshotTrailer::kMatches:
+      return Verdict::kTrailerMatches;
+    case etcd::SnapshotTrailer::kAbsent:
+      return Verdict::kNoTrailer;
+    case etcd::SnapshotTrailer::kDiffers:
+      break;
+  }
+  return status.stored_digest == Sha256Digest{} ? Verdict::kTrailerZero : Verdict::kTrailerDiffers;
 }
 
 Result<etcd::Comparison> CompareSurvivors(const std::vector<Request>& requests, Observer& observer,

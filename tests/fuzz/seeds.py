@@ -2,11 +2,13 @@
 
 import base64
 import glob
+import gzip
 import hashlib
 import json
 import lzma
 import os
 import sys
+import zlib
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
@@ -209,6 +211,87 @@ def rpc():
     yield from records
     yield b"[    1.5] kernel\r\n" + b"\x1b]104\x07".join(b"\x1e" + record + b"\n" for record in records)
     yield b"\x1e" + records[0][:20] + b"[ 2.0] kernel\n" + b"\x1e" + records[2][:40] + b"\x1e" + records[1] + b"\n"
+
+
+def _event(revision, key, **fields):
+    kv = {"key": base64.b64encode(key).decode(), "mod_revision": revision}
+    event = {"kv": kv}
+    if "value" in fields:
+        kv.update(create_revision=fields.get("create", revision), version=fields.get("version", 1),
+                  value=base64.b64encode(fields["value"]).decode())
+        if "lease" in fields:
+            kv["lease"] = fields["lease"]
+    else:
+        event = {"type": 1, "kv": kv}
+    return {"etcdEvent": event, "time": "2026-11-21T09:08:00.1Z"}
+
+
+def delta_json():
+    """First byte: start revision; second: how many more; third: 255 for a wrong SHA-256."""
+    put = _event(7, b"/registry/a", value=b"one", lease=77)
+    again = _event(8, b"/registry/a", value=b"two" * 90, create=7, version=2)
+    gone = _event(8, b"/registry/b")
+    for last, wrong, events in ((0, 0, [put]), (1, 0, [put, again, gone]), (1, 255, [put, again]), (2, 0, [put, gone]),
+                                (0, 0, [])):
+        yield bytes([7, last, wrong]) + json.dumps(events, separators=(",", ":")).encode()
+    yield bytes([7, 1, 0]) + json.dumps([put, again, gone], indent=1).encode()
+
+
+def backup_names():
+    full, first, second = ("Full-00000000-00000310-1795252070", "Incr-00000311-00000336-1795252071",
+                           "Incr-00000337-00000536-1795252072")
+    for ending in ("", ".gz", ".zlib", ".Z"):
+        yield "\n".join(name + ending for name in (full, first, second)).encode()
+    yield "\n".join((full, second)).encode()
+    yield "\n".join((full, first, "Full-00000000-00000500-1795252073.gz.final", second)).encode()
+    yield "\n".join((first, second, "README.txt", "Full-1-2-3", "Incr-0-9223372036854775807-1")).encode()
+
+
+def _lzw(plain):
+    """As Go's compress/lzw with LSB order and 8-bit literals."""
+    table, width, following, bits, count, out = {}, 9, 258, 0, 0, bytearray()
+
+    def put(code):
+        nonlocal bits, count
+        bits |= code << count
+        count += width
+        while count >= 8:
+            out.append(bits & 255)
+            bits >>= 8
+            count -= 8
+
+    put(256)
+    known = b""
+    for at in range(len(plain)):
+        longer = known + plain[at:at + 1]
+        if len(longer) == 1 or longer in table:
+            known = longer
+            continue
+        put(known[0] if len(known) == 1 else table[known])
+        if following == 4095:
+            put(256)
+            table, width, following = {}, 9, 257
+        else:
+            table[longer] = following
+            if following == 1 << width:
+                width += 1
+        following += 1
+        known = longer[-1:]
+    if known:
+        put(known[0] if len(known) == 1 else table[known])
+        if following == 1 << width:
+            width += 1
+    put(257)
+    return bytes(out) + (bytes([bits & 255]) if count else b"")
+
+
+def lzw():
+    """First byte: 1 lzw, 4 gzip, 0 zlib."""
+    text = b"".join(delta_json())
+    for plain in (b"", b"a", b"aaaaaaaaaaaaaaaa", text, text * 9, bytes(5000), hashlib.sha512(text).digest() * 70):
+        yield b"\1" + _lzw(plain)
+    yield b"\4" + gzip.compress(text)
+    yield b"\0" + zlib.compress(text)
 
 
 def write(target, folder):
