@@ -61,6 +61,12 @@ class SortedRequest {
         here.insert_or_assign(change.key, edit);
       }
     }
+    for (const BucketRoot& root : request.roots) {
+      const ByteView name = AsBytes(root.bucket);
+      RETURN_IF_ERROR(CheckLimits(name, 0));
+      keys[name];
+      sorted.edits_[name].root_page = root.root_page;
+    }
     for (const auto& [name, here] : keys) {
       BucketEdit& edit = sorted.edits_[name];
       for (const auto& [key, key_edit] : here) edit.keys.push_back(key_edit);
@@ -248,6 +254,12 @@ CommitPlan MakePlan(const std::string& path, const Meta& meta,
   return plan;
 }
 
+// What writes the new pages: behind those that are there already.
+TreeWriter WriterFor(Meta meta, std::vector<PageRun> free_runs, std::uint64_t high_water_mark) {
+  meta.high_water_mark = std::max(meta.high_water_mark, high_water_mark);
+  return {meta, std::move(free_runs)};
+}
+
 Result<CommitPlan> Plan(const ReadableFile& file, const std::string& path, const Meta& meta,
                         const TransactionRequest& request) {
   ASSIGN_OR_RETURN(const SortedRequest sorted, SortedRequest::Make(request));
@@ -268,7 +280,9 @@ Result<CommitPlan> Plan(const ReadableFile& file, const std::string& path, const
 
   ASSIGN_OR_RETURN(Meta next, NextMeta(meta));
   const PageRun freelist = FreelistPages(file, meta);
-  TreeWriter writer(meta, freelist.count == 0 ? free_runs : Without(free_runs, freelist));
+  TreeWriter writer =
+      WriterFor(meta, freelist.count == 0 ? free_runs : Without(free_runs, freelist),
+                request.high_water_mark);
   ASSIGN_OR_RETURN(next.root_page, writer.Write(root));
   next.high_water_mark = writer.high_water_mark();
   return MakePlan(path, next, writer.pages());

@@ -37,8 +37,20 @@ struct BucketChanges {
   bool operator==(const BucketChanges&) const = default;
 };
 
+// A bucket that lies inside the root bucket gets another tree, which is in the file already.
+struct BucketRoot {
+  std::string bucket;
+  std::uint64_t root_page = 0;
+  bool operator==(const BucketRoot&) const = default;
+};
+
 struct TransactionRequest {
   std::vector<BucketChanges> buckets;
+  // Not for a bucket that is among `buckets`, too. Whether the tree is sound is not looked at here.
+  std::vector<BucketRoot> roots;
+  // From here on pages may be taken; 0: from the file's own mark. Pages below it that are not part
+  // of `roots` are lost until bbolt opens the file.
+  std::uint64_t high_water_mark = 0;
   // Damaged pages to take out of the tree with all that hangs below them: PageProblem::drop_page.
   // Their parents are rewritten without them (an emptied parent goes, too; a bucket whose root
   // goes, or whose header or inline page is damaged, becomes an empty bucket). What is taken out

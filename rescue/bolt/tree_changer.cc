@@ -291,6 +291,13 @@ Result<bool> TreeChanger::ChangeItem(Item& item, const KeyEdit& edit) {
 
 Result<bool> TreeChanger::ChangeBucket(Item& item, const BucketEdit& edit) {
   const bool was_changed = item.tree != nullptr;
+  if (edit.root_page) {
+    const std::uint64_t sequence = SequenceOf(item);
+    item.tree = std::make_unique<Tree>();
+    item.tree->sequence = sequence;
+    item.tree->root_page = *edit.root_page;
+    return true;
+  }
   if (edit.clear) {
     item.tree = EmptyTree(SequenceOf(item));
   } else if (!was_changed) {

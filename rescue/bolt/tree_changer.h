@@ -30,6 +30,7 @@ struct KeyEdit {
 // What happens to one bucket: keys ascend strictly.
 struct BucketEdit {
   bool clear = false;
+  std::optional<std::uint64_t> root_page;  // another tree; the rest does not count then
   std::vector<KeyEdit> keys;
 };
 
