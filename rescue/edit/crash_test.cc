@@ -1,6 +1,7 @@
 // Every single failure of Apply and Undo, and every crash, leaves something from which the former
 // tree comes back byte by byte, or the finished change.
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <cerrno>
 #include <functional>
 #include <memory>
@@ -75,6 +76,12 @@ struct World {
   Tree before = TreeOf(*files);
 };
 
+testing::PatternBuilder builder;  // NOLINT: it has no state
+
+EditList Restored() { return testing::RestorePlan(EtcdAttributes()); }
+
+EditList FirstRestored() { return testing::FirstRestorePlan(EtcdAttributes()); }
+
 EditList Rebuild() { return testing::RebuildPlan(EtcdAttributes()); }
 
 // What an operator does next: undo until there is nothing left to undo. The tree is as before then,
@@ -99,7 +106,7 @@ void Settle(FileSystem& files, const Tree& before, const Tree& planned, bool roo
 
 Tree PlannedTree(const EditList& edits) {
   World world;
-  REQUIRE(Apply(*world.files, *world.files, kJournals, edits, ""));
+  REQUIRE(Apply(*world.files, *world.files, kJournals, edits, "", &builder));
   Tree planned = TreeOf(*world.files);
   ForgetTimes(planned);
   return planned;
@@ -155,7 +162,7 @@ void CheckOneShots(const EditList& edits) {
     ForEveryFault(kind.script, [&](FaultScript& script) {
       const World world;
       FaultFileSystem faulty(*world.files, script);
-      const auto applied = Apply(faulty, faulty, kJournals, edits, "");
+      const auto applied = Apply(faulty, faulty, kJournals, edits, "", &builder);
       const bool root_time = !LostRootTime(script);
       if (!script.fired) {
         CHECK(applied);
@@ -180,7 +187,7 @@ void CheckDeaths(const EditList& edits) {
       ForEveryFault(kind.script, [&](FaultScript& script) {
         const World world;
         FaultFileSystem faulty(*world.files, script);
-        (void)Apply(faulty, faulty, kJournals, edits, "");
+        (void)Apply(faulty, faulty, kJournals, edits, "", &builder);
         world.files->Crash(unsynced, static_cast<std::uint32_t>(*script.fail_at));
         Settle(*world.files, world.before, planned, /*root_time=*/!script.fired);
         return script.fired;
@@ -193,7 +200,7 @@ void CheckUndoInterrupted(const EditList& edits, const FaultKind& kind, Unsynced
   CAPTURE(kind.name, static_cast<int>(unsynced));
   const Tree planned = PlannedTree(edits);
   const World applied;
-  REQUIRE(Apply(*applied.files, *applied.files, kJournals, edits, ""));
+  REQUIRE(Apply(*applied.files, *applied.files, kJournals, edits, "", &builder));
   applied.files->SyncAll();
   ForEveryFault(kind.script, [&](FaultScript& script) {
     World world;
@@ -223,10 +230,45 @@ TEST_CASE("A crash at any write of an append is undone or complete") {
 
 TEST_CASE("A crash at any operation of a rebuild is undone or complete") { CheckDeaths(Rebuild()); }
 
+TEST_CASE("A failed operation of a build is taken back at once") {
+  CheckOneShots(Restored());
+  CheckOneShots(FirstRestored());
+}
+
+TEST_CASE("A crash at any operation of a build leaves the old directory or the new one") {
+  CheckDeaths(Restored());
+  CheckDeaths(FirstRestored());
+}
+
+TEST_CASE("At no moment of a build is there no member to start") {
+  const EditList edits = Restored();
+  const Tree planned = PlannedTree(edits);
+  ForEveryFault(Deaths().front().script, [&](FaultScript& script) {
+    const World world;
+    FaultFileSystem faulty(*world.files, script);
+    (void)Apply(faulty, faulty, kJournals, edits, "", &builder);
+    world.files->Crash(Unsynced::kRandomSubset, static_cast<std::uint32_t>(*script.fail_at));
+    Tree now = TreeOf(*world.files);
+    const bool is_new = now.contains("member/restored");
+    for (const Tree* expected : {&world.before, &planned}) {
+      if ((expected == &planned) != is_new) continue;
+      for (const auto& [path, entry] : *expected) {
+        if (path != "member" && !path.starts_with("member/")) continue;
+        CAPTURE(path, is_new);
+        REQUIRE(now.contains(path));
+        CHECK(now.at(path).content == entry.content);
+      }
+    }
+    return script.fired;
+  });
+}
+
 TEST_CASE("Undo can fail once at any operation and be repeated") {
   for (const FaultKind& kind : OneShotKinds()) {
     CheckUndoInterrupted(testing::AppendPlan(), kind, Unsynced::kLost);
     CheckUndoInterrupted(Rebuild(), kind, Unsynced::kLost);
+    CheckUndoInterrupted(Restored(), kind, Unsynced::kLost);
+    CheckUndoInterrupted(FirstRestored(), kind, Unsynced::kLost);
   }
 }
 
@@ -235,15 +277,16 @@ TEST_CASE("Undo can die at any operation and be repeated") {
     for (const Unsynced unsynced : {Unsynced::kLost, Unsynced::kKept, Unsynced::kRandomSubset}) {
       CheckUndoInterrupted(testing::AppendPlan(), kind, unsynced);
       CheckUndoInterrupted(Rebuild(), kind, unsynced);
+      CheckUndoInterrupted(Restored(), kind, unsynced);
     }
   }
 }
 
 TEST_CASE("Apply and every undo after it can be interrupted in a row") {
-  const EditList edits = Rebuild();
-  const Tree planned = PlannedTree(edits);
   std::mt19937 random(20261121);  // NOLINT(cert-msc32-c,cert-msc51-cpp): can be repeated
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < 400; ++round) {
+    const EditList edits = round % 2 == 0 ? Rebuild() : Restored();
+    const Tree planned = PlannedTree(edits);
     CAPTURE(round);
     const World world;
     for (int life = 0; life < 5; ++life) {
@@ -253,7 +296,7 @@ TEST_CASE("Apply and every undo after it can be interrupted in a row") {
       if (random() % 2 == 0) script.tear = random() % 64;
       FaultFileSystem faulty(*world.files, script);
       if (life == 0) {
-        (void)Apply(faulty, faulty, kJournals, edits, "");
+        (void)Apply(faulty, faulty, kJournals, edits, "", &builder);
       } else {
         (void)Undo(faulty, faulty, kJournals);
       }
@@ -267,7 +310,7 @@ TEST_CASE("The same holds in a real directory") {
   Attributes own;
   own.uid = ::geteuid();
   own.gid = ::getegid();
-  const EditList edits = testing::RebuildPlan(own);
+  const EditList edits = GENERATE_REF(testing::RebuildPlan(own), testing::RestorePlan(own));
   Tree planned;
   for (const auto after : {FaultScript::After::kNormal, FaultScript::After::kDead}) {
     FaultScript kind;
@@ -283,21 +326,23 @@ TEST_CASE("The same holds in a real directory") {
       REQUIRE(testing::FillDataDirectory(**files, own));
       const Tree before = TreeOf(**files);
       if (planned.empty()) {
-        REQUIRE(Apply(**files, **files, kJournals, edits, ""));
+        REQUIRE(Apply(**files, **files, kJournals, edits, "", &builder));
         planned = TreeOf(**files);
         ForgetTimes(planned);
-        REQUIRE(Undo(**files, **files, kJournals));
+        const auto undone = Undo(**files, **files, kJournals);
+        INFO((undone ? std::string() : undone.error().message));
+        REQUIRE(undone);
         CheckSame(TreeOf(**files), before, true);
       }
       FaultScript script = kind;
       script.fail_at = at;
       FaultFileSystem faulty(**files, script);
-      const auto applied = Apply(faulty, faulty, kJournals, edits, "");
+      const auto applied = Apply(faulty, faulty, kJournals, edits, "", &builder);
       fired = script.fired;
       CHECK(applied.has_value() == !fired);
       Settle(**files, before, planned, /*root_time=*/after == FaultScript::After::kNormal);
     }
-    CHECK(at > 30);
+    CHECK(at > 20);
   }
 }
 

@@ -17,6 +17,8 @@ namespace {
 
 constexpr std::uint64_t kBlock = 4096;  // ext4's block; what one more byte can cost
 constexpr std::size_t kHashPiece = 1 << 20;
+// Room for what BILT and DONE say about the files of a directory that is built: a few files.
+constexpr std::uint64_t kBuiltBytes = std::uint64_t{16} << 10;
 
 std::uint64_t RoundUp(std::uint64_t bytes) { return (bytes + kBlock - 1) / kBlock * kBlock; }
 
@@ -137,6 +139,19 @@ class FormerCollector {
   Status Visit(const MakeDirectory& e) {
     Grow(e.path, 2 * kBlock);
     return TouchOnly(ParentPath(e.path));
+  }
+
+  Status Visit(const BuildDirectory& e) {
+    Grow(e.path, RoundUp(e.bytes) + 2 * kBlock);
+    return TouchOnly(ParentPath(e.path));
+  }
+
+  Status Visit(const Exchange& e) {
+    for (const std::string& path : {e.first, e.second}) {
+      RETURN_IF_ERROR(TouchOnly(path));
+      RETURN_IF_ERROR(TouchOnly(ParentPath(path)));
+    }
+    return {};
   }
 
   Status Visit(const Rename& e) {
@@ -321,6 +336,10 @@ Result<Draft> MakeDraft(const FileView& data, const EditList& edits, std::string
   const auto observe = [&](const Overlay& overlay, std::size_t index) -> Status {
     if (!ChangesNames(edits[index])) return {};
     ASSIGN_OR_RETURN(std::string now, NamesNow(overlay, plan.paths));
+    if (now == plan.steps.back()) {
+      return Fail(ErrorKind::kRefused, "plan-stale",
+                  Describe(edits[index]) + ": nothing would tell whether it was done");
+    }
     plan.steps.push_back(std::move(now));
     return {};
   };
@@ -352,7 +371,11 @@ std::uint64_t TailBytes(const Draft& draft) {
   const std::uint64_t steps = 2 * draft.plan.steps.size() * (sizeof(DiskFrame) + sizeof(DiskStep));
   std::vector<After> longest = draft.after;
   for (After& after : longest) after.modified = std::numeric_limits<TimeNs>::min();
-  return steps + sizeof(DiskFrame) + EncodeAfter(longest).size();
+  const auto builds =
+      std::count_if(draft.plan.edits.begin(), draft.plan.edits.end(),
+                    [](const Edit& edit) { return std::holds_alternative<BuildDirectory>(edit); });
+  return steps + sizeof(DiskFrame) + EncodeAfter(longest).size() +
+         2 * static_cast<std::uint64_t>(builds) * kBuiltBytes;
 }
 
 Result<std::uint64_t> JournalBytes(const FileView& data, const Draft& draft) {

@@ -35,6 +35,13 @@ struct Describer {
   std::string operator()(const MakeDirectory& e) const {
     return fmt::format("create directory {}, {}", Short(e.path), Owner(e.attributes));
   }
+  std::string operator()(const BuildDirectory& e) const {
+    return fmt::format("build directory {} with at most {} bytes, {}", Short(e.path), e.bytes,
+                       Owner(e.attributes));
+  }
+  std::string operator()(const Exchange& e) const {
+    return fmt::format("exchange {} and {}", Short(e.first), Short(e.second));
+  }
   std::string operator()(const Rename& e) const {
     return fmt::format("rename {} to {}", Short(e.from), Short(e.to));
   }
@@ -93,6 +100,17 @@ struct Digester {
     digest.Text(e.path);
     digest.Attributes(e.attributes);
   }
+  void operator()(const BuildDirectory& e) const {
+    digest.Text(e.path);
+    digest.Text(e.recipe);
+    digest.Number(e.bytes);
+    digest.Attributes(e.attributes);
+  }
+  void operator()(const Exchange& e) const {
+    digest.Text(e.first);
+    digest.Text(e.second);
+    digest.Text(e.marker);
+  }
   void operator()(const Rename& e) const {
     digest.Text(e.from);
     digest.Text(e.to);
@@ -111,6 +129,7 @@ std::string Describe(const Edit& edit) { return std::visit(Describer{}, edit); }
 std::uint64_t BytesWritten(const Edit& edit) {
   if (const auto* write = std::get_if<WriteRange>(&edit)) return write->bytes.size();
   if (const auto* create = std::get_if<CreateFile>(&edit)) return create->content.size();
+  if (const auto* build = std::get_if<BuildDirectory>(&edit)) return build->bytes;
   return 0;
 }
 

@@ -42,6 +42,27 @@ struct MakeDirectory {
   bool operator==(const MakeDirectory&) const = default;
 };
 
+// A new directory with all that is in it: content that is too long to be held in a plan, because it
+// is read from somewhere else (a backup). Who asks for the change brings a Builder (executor.h)
+// that knows the recipe. Taking it back removes the directory with all that is in it. What it holds
+// is not known before: no other edit may name anything of it, wherever it is moved.
+struct BuildDirectory {
+  std::string path;
+  std::string recipe;       // text: what it is built from, so that equal plans have equal edits
+  std::uint64_t bytes = 0;  // of storage that it takes at most
+  Attributes attributes;    // of the directory itself
+  bool operator==(const BuildDirectory&) const = default;
+};
+
+// Two existing directories change places in one step. `marker` is the name of a file that exactly
+// one of them holds: from it can be told whether it was done.
+struct Exchange {
+  std::string first;
+  std::string second;
+  std::string marker;
+  bool operator==(const Exchange&) const = default;
+};
+
 // `to` is free.
 struct Rename {
   std::string from;
@@ -61,8 +82,8 @@ struct SetAttributes {
   bool operator==(const SetAttributes&) const = default;
 };
 
-using Edit =
-    std::variant<WriteRange, Truncate, CreateFile, MakeDirectory, Rename, Remove, SetAttributes>;
+using Edit = std::variant<WriteRange, Truncate, CreateFile, MakeDirectory, Rename, Remove,
+                          SetAttributes, BuildDirectory, Exchange>;
 // Carried out in this order; an edit sees what the ones before it did.
 using EditList = std::vector<Edit>;
 

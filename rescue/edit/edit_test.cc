@@ -21,6 +21,9 @@ TEST_CASE("Describes every edit in one line for people") {
   CHECK(Describe(Rename{"a", "b"}) == "rename a to b");
   CHECK(Describe(Remove{"a"}) == "remove a");
   CHECK(Describe(SetAttributes{"a", attributes}) == "set owner 998:997, mode 0640 of a");
+  CHECK(Describe(BuildDirectory{"a", "x", 9, attributes}) ==
+        "build directory a with at most 9 bytes, owner 998:997, mode 0640");
+  CHECK(Describe(Exchange{"a", "b", "c"}) == "exchange a and b");
   const std::string odd = Describe(Remove{"a\nb"});
   CHECK(odd == "remove a\\x0ab");
   const std::string path =
@@ -60,6 +63,12 @@ TEST_CASE("Any change of a list changes its fingerprint") {
   add({CreateFile{"a", {}, attributes}});
   add({MakeDirectory{"a", attributes}});
   add({SetAttributes{"a", attributes}});
+  add({BuildDirectory{"a", "", 0, attributes}});
+  add({BuildDirectory{"a", "x", 0, attributes}});
+  add({BuildDirectory{"a", "x", 1, attributes}});
+  add({Exchange{"a", "b", "c"}});
+  add({Exchange{"b", "a", "c"}});
+  add({Exchange{"a", "b", "d"}});
   attributes.xattrs["user.x"] = Bytes(1);
   add({SetAttributes{"a", attributes}});
   attributes.xattrs["user.x"] = Bytes(2);

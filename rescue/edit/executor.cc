@@ -6,12 +6,14 @@
 #include <map>
 #include <set>
 
+#include "rescue/base/exchange.h"
 #include "rescue/base/units.h"
 #include "rescue/edit/draft.h"
 #include "rescue/edit/journal.h"
 #include "rescue/edit/journal_writer.h"
 #include "rescue/edit/names.h"
 #include "rescue/edit/restore.h"
+#include "rescue/edit/tree.h"
 
 namespace rescue::edit {
 namespace {
@@ -143,10 +145,21 @@ Status CheckWritable(FileSystem& data, const JournalPlan& plan) {
   return {};
 }
 
+Status NeedBuilder(const EditList& edits, const Builder* builder) {
+  if (builder != nullptr) return {};
+  for (const Edit& edit : edits) {
+    if (!std::holds_alternative<BuildDirectory>(edit)) continue;
+    return Fail(ErrorKind::kOther, "no-builder",
+                "apply: nothing is there that could " + Describe(edit));
+  }
+  return {};
+}
+
 // --- doing the edits
 
 struct Performer {
   FileSystem& data;
+  Builder* builder;
 
   Status operator()(const WriteRange& e) const { return data.WriteAt(e.path, e.offset, e.bytes); }
   Status operator()(const Truncate& e) const { return data.Truncate(e.path, e.size); }
@@ -157,6 +170,12 @@ struct Performer {
   Status operator()(const MakeDirectory& e) const {
     return data.MakeDirectory(e.path, e.attributes);
   }
+  Status operator()(const BuildDirectory& e) const {
+    RETURN_IF_ERROR(data.MakeDirectory(e.path, e.attributes));
+    RETURN_IF_ERROR(builder->Build(data, e));
+    return SyncTree(data, e.path);
+  }
+  Status operator()(const Exchange& e) const { return rescue::Exchange(data, e.first, e.second); }
   Status operator()(const Rename& e) const { return data.Rename(e.from, e.to); }
   Status operator()(const Remove& e) const { return data.Remove(e.path); }
   Status operator()(const SetAttributes& e) const {
@@ -174,8 +193,9 @@ class Unsynced {
   Status Before(const Edit& edit) {
     if (ChangesNames(edit)) {
       // A path says where a directory is only until names move.
-      const bool adds =
-          std::holds_alternative<CreateFile>(edit) || std::holds_alternative<MakeDirectory>(edit);
+      const bool adds = std::holds_alternative<CreateFile>(edit) ||
+                        std::holds_alternative<MakeDirectory>(edit) ||
+                        std::holds_alternative<BuildDirectory>(edit);
       return adds ? SyncFiles() : SyncAll();
     }
     const auto* write = std::get_if<WriteRange>(&edit);
@@ -236,7 +256,15 @@ class Unsynced {
   std::set<std::string> directories_;             // themselves, not what is in them
 };
 
-Status PerformEdits(FileSystem& data, JournalFile& file, const EditList& edits) {
+// Says in the journal what was built, so that taking it back does not remove what came later.
+Status RecordBuilt(const FileSystem& data, JournalFile& file, const BuildDirectory& edit) {
+  ASSIGN_OR_RETURN(const std::vector<After> built, DescribeTree(data, edit.path));
+  RETURN_IF_ERROR(file.Record(kBuiltRecord, AsBytes(EncodeAfter(built))));
+  file.journal.built.insert(file.journal.built.end(), built.begin(), built.end());
+  return {};
+}
+
+Status PerformEdits(FileSystem& data, JournalFile& file, const EditList& edits, Builder* builder) {
   Unsynced unsynced(data);
   std::size_t step = 0;
   for (std::size_t i = 0; i < edits.size(); ++i) {
@@ -245,12 +273,15 @@ Status PerformEdits(FileSystem& data, JournalFile& file, const EditList& edits) 
     if (names && step == LastTellingStep(file.journal)) {
       RETURN_IF_ERROR(file.RecordStep(step, /*undoing=*/false));
     }
-    auto done = std::visit(Performer{data}, edits[i]);
+    auto done = std::visit(Performer{data, builder}, edits[i]);
     if (!done) {
       return Fail(done.error().Within(
           fmt::format("edit {} of {} ({})", i + 1, edits.size(), Describe(edits[i]))));
     }
     RETURN_IF_ERROR(unsynced.After(edits[i]));
+    if (const auto* build = std::get_if<BuildDirectory>(&edits[i])) {
+      RETURN_IF_ERROR(RecordBuilt(data, file, *build));
+    }
     if (names) ++step;
   }
   return unsynced.SyncAll();
@@ -269,10 +300,26 @@ Result<std::vector<After>> ReadAfter(const FileView& data, std::vector<After> ex
   return expected;
 }
 
-Status CarryOut(FileSystem& data, JournalFile& file, const Draft& draft) {
+// What the builds have made, under the paths that it has at the end.
+Status AddBuilt(const FileSystem& data, const Journal& journal, std::vector<After>& after) {
+  const auto names = NameEdits(journal.plan.edits);
+  for (After built : BuiltAt(journal, names.size())) {
+    ASSIGN_OR_RETURN(const FileStatus status, data.Stat(built.path));
+    if (status.size != built.size) {
+      return Fail(ErrorKind::kOther, "io",
+                  fmt::format("look at {}: it is not what was built", Printable(built.path)));
+    }
+    built.modified = status.modified;
+    after.push_back(std::move(built));
+  }
+  return {};
+}
+
+Status CarryOut(FileSystem& data, JournalFile& file, const Draft& draft, Builder* builder) {
   const EditList& edits = draft.plan.edits;
-  RETURN_IF_ERROR(PerformEdits(data, file, edits));
+  RETURN_IF_ERROR(PerformEdits(data, file, edits, builder));
   ASSIGN_OR_RETURN(std::vector<After> after, ReadAfter(data, draft.after));
+  RETURN_IF_ERROR(AddBuilt(data, file.journal, after));
   // Set before the record is written: a failure may leave it readable, and a roll back must then
   // begin by taking it away.
   file.journal.after = std::move(after);
@@ -336,8 +383,9 @@ Result<bool> HasRoomFor(const FileSystem& data, const SpaceNeed& need) {
 
 Result<ApplyOutcome> Apply(FileSystem& data, FileSystem& journals,
                            std::string_view journal_directory, const EditList& edits,
-                           std::string_view note) {
+                           std::string_view note, Builder* builder) {
   if (edits.empty()) return ApplyOutcome{};
+  RETURN_IF_ERROR(NeedBuilder(edits, builder));
   ASSIGN_OR_RETURN(const auto present, FindJournals(journals, journal_directory));
   RETURN_IF_ERROR(RefuseUnfinished(present));
   ASSIGN_OR_RETURN(const Draft draft, MakeDraft(data, edits, note));
@@ -354,6 +402,8 @@ Result<ApplyOutcome> Apply(FileSystem& data, FileSystem& journals,
   //  5. The edits, in order. One that changes names begins when all before it is durable, and its
   //     directories are synced after it. Of those that only write, cut or set attributes, undo
   //     accepts any part; in one file, a write below an earlier one begins when that is durable.
+  //     A build fills its new directory, all of which is synced, and says in a BILT record what is
+  //     in it.
   //  6. A STEP record before an edit after which the names alone would no longer tell how many
   //     edits are done, because they come back to what they were (LastTellingStep).
   //  7. What is not yet durable is synced, then everything is read back.
@@ -362,7 +412,7 @@ Result<ApplyOutcome> Apply(FileSystem& data, FileSystem& journals,
   ASSIGN_OR_RETURN(const JournalPlace place, ChoosePlace(journals, journal_directory));
   ASSIGN_OR_RETURN(Journal journal, WriteJournal(place, data, draft));  // 2 3 4
   JournalFile file{journals, place.path(), std::move(journal)};
-  if (auto done = CarryOut(data, file, draft); !done) {  // 5 6 7 8
+  if (auto done = CarryOut(data, file, draft, builder); !done) {  // 5 6 7 8
     return RollBack(data, file, place, done.error());
   }
 

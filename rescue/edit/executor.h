@@ -57,6 +57,16 @@ Result<SpaceNeed> ComputeSpaceNeed(const FileView& data, const EditList& edits);
 // Whether the growth fits; the journal is not looked at.
 Result<bool> HasRoomFor(const FileSystem& data, const SpaceNeed& need);
 
+// Fills the directories of BuildDirectory edits.
+class Builder {
+ public:
+  virtual ~Builder() = default;
+  // The directory is there and empty. What is written has to lie below it; the executor makes all
+  // of it durable at once afterwards. An error takes the whole change back, so what was built can
+  // be judged here before anything else is touched.
+  virtual Status Build(FileSystem& data, const BuildDirectory& edit) = 0;
+};
+
 struct ApplyOutcome {
   std::string journal_name;
   std::uint64_t journal_bytes = 0;
@@ -67,9 +77,10 @@ struct ApplyOutcome {
 // the journal is 0600). Errors: "unfinished-journal" (kUnfinishedJournal) when one is there;
 // "no-space" (kRefused) before anything is written; "apply-rolled-back" (kRolledBack) when an edit
 // failed and all was taken back; "rollback-failed" (kUnfinishedJournal) when that failed, too.
+// Edits that build need a builder.
 Result<ApplyOutcome> Apply(FileSystem& data, FileSystem& journals,
                            std::string_view journal_directory, const EditList& edits,
-                           std::string_view note);
+                           std::string_view note, Builder* builder = nullptr);
 
 struct UndoOutcome {
   std::string journal_name;

@@ -46,7 +46,8 @@ std::unique_ptr<MemoryFileSystem> Filled() {
 template <typename Change>
 std::string RefusedUndo(const EditList& edits, Change change) {
   const auto files = Filled();
-  REQUIRE(Apply(*files, *files, kJournals, edits, ""));
+  testing::PatternBuilder builder;
+  REQUIRE(Apply(*files, *files, kJournals, edits, "", &builder));
   change(*files);
   const Tree changed = TreeOf(*files);
   FaultScript script;
@@ -494,6 +495,105 @@ TEST_CASE("Refuses to undo when the data directory was used since") {
   CHECK(RefusedUndo(rebuild, [](Files& f) {
           REQUIRE(f.CreateFile("member/wal/1.wal", {}));
         }).find("member/wal/1.wal is new") != std::string::npos);
+}
+
+TEST_CASE("A built directory takes the old one's place, and undo brings that back") {
+  const auto files = Filled();
+  const Tree before = TreeOf(*files);
+  testing::PatternBuilder builder;
+  const auto applied =
+      Apply(*files, *files, kJournals, testing::RestorePlan({}), "restore", &builder);
+  REQUIRE(applied);
+  CHECK(applied->data_bytes == 40'000 + 14);
+  CHECK(files->Stat("member/wal/0.wal")->size == 900);
+  CHECK(files->Stat("member/snap/db")->size == 24'000);
+  CHECK(files->Stat("member/restored"));
+  CHECK(files->Stat("member.before-restore/wal/1.wal")->size == 20'000);
+  CHECK_FALSE(files->Stat("member.new"));
+  CHECK(ListJournals(*files, kJournals)->front().edits == testing::RestorePlan({}));
+  REQUIRE(Undo(*files, *files, kJournals));
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
+}
+
+TEST_CASE("Undo does not remove a built directory that was used since") {
+  using Files = MemoryFileSystem;
+  const EditList edits = testing::RestorePlan({});
+  CHECK(RefusedUndo(edits, [](Files& f) {
+          REQUIRE(f.WriteAt("member/snap/db", 100, Bytes(10)));
+        }).find("member/snap/db was written to since") != std::string::npos);
+  CHECK(RefusedUndo(edits, [](Files& f) {
+          REQUIRE(f.CreateFile("member/wal/1.wal", {}));
+        }).find("member/wal/1.wal is new") != std::string::npos);
+  RefusedUndo(edits, [](Files& f) { REQUIRE(f.Remove("member/wal/0.wal")); });
+  RefusedUndo(edits, [](Files& f) { REQUIRE(f.Rename("member.before-restore", "x")); });
+}
+
+TEST_CASE("An interrupted restore that etcd has started on since is not thrown away") {
+  const EditList edits = testing::RestorePlan({});
+  testing::PatternBuilder builder;
+  FaultScript script;
+  script.after = FaultScript::After::kDead;
+  std::size_t renames = 0;
+  {
+    const auto files = Filled();
+    FaultFileSystem watched(*files, script);
+    REQUIRE(Apply(watched, watched, kJournals, edits, "", &builder));
+    while (script.log.at(renames).rfind("rename ", 0) != 0) ++renames;
+  }
+  script = {};
+  script.after = FaultScript::After::kDead;
+  script.fail_at = renames;
+  const auto files = Filled();
+  FaultFileSystem faulty(*files, script);
+  REQUIRE_FALSE(Apply(faulty, faulty, kJournals, edits, "", &builder));
+  REQUIRE(files->Stat("member/restored"));
+  REQUIRE(files->WriteAt("member/snap/db", 0, Bytes(100)));
+  const auto refused = Undo(*files, *files, kJournals);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == "changed-since");
+  CHECK(files->Stat("member/snap/db")->size == 24'000);
+}
+
+TEST_CASE("A build that fails takes all back, and one without a builder is not begun") {
+  class Failing final : public Builder {
+   public:
+    Status Build(FileSystem& data, const BuildDirectory& edit) override {
+      RETURN_IF_ERROR(data.CreateFile(JoinPath(edit.path, "half"), {}));
+      return Fail(ErrorKind::kDataDamaged, "bad-source", "the source ends early", "take another");
+    }
+  };
+  const auto files = Filled();
+  const Tree before = TreeOf(*files);
+  Failing builder;
+  const auto failed = Apply(*files, *files, kJournals, testing::RestorePlan({}), "", &builder);
+  REQUIRE_FALSE(failed);
+  CHECK(failed.error().kind == ErrorKind::kRolledBack);
+  CHECK(failed.error().message.find("the source ends early") != std::string::npos);
+  CHECK(failed.error().hint == "take another");
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
+  const auto none = Apply(*files, *files, kJournals, testing::RestorePlan({}), "");
+  REQUIRE_FALSE(none);
+  CHECK(none.error().code == "no-builder");
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
+}
+
+TEST_CASE("Space for what is built is asked for before the first write") {
+  const auto files = Filled();
+  const Tree before = TreeOf(*files);
+  testing::PatternBuilder builder;
+  files->SetFreeSpace(60'000);
+  const auto refused = Apply(*files, *files, kJournals, testing::RestorePlan({}), "", &builder);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == "no-space");
+  CHECK(FirstDifference(TreeOf(*files), before) == kSame);
+}
+
+TEST_CASE("An exchange that nothing would tell from no exchange is refused") {
+  const auto files = Filled();
+  const auto refused =
+      Apply(*files, *files, kJournals, {Exchange{"member", "other", "nothing"}}, "");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == "plan-stale");
 }
 
 TEST_CASE("Refuses to roll back an interrupted change when a size cannot come from it") {

@@ -47,6 +47,11 @@ Status FaultFileSystem::Rename(std::string_view from, std::string_view to) {
              [&] { return base_.Rename(from, to); });
 }
 
+Status FaultFileSystem::Exchange(std::string_view first, std::string_view second) {
+  return Run("exchange", std::string(first) + " " + std::string(second),
+             [&] { return rescue::Exchange(base_, first, second); });
+}
+
 Status FaultFileSystem::Remove(std::string_view path) {
   return Run("remove", path, [&] { return base_.Remove(path); });
 }

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "rescue/base/exchange.h"
 #include "rescue/base/file.h"
 
 namespace rescue::testing {
@@ -36,7 +37,7 @@ struct FaultScript {
   std::vector<std::string> log;  // "write member/wal/0.wal", one line an operation
 };
 
-class FaultFileSystem final : public FileSystem {
+class FaultFileSystem final : public FileSystem, public ExchangingFileSystem {
  public:
   // Both must outlive this object.
   FaultFileSystem(FileSystem& base, FaultScript& script) : base_(base), script_(script) {}
@@ -53,6 +54,7 @@ class FaultFileSystem final : public FileSystem {
   Status MakeDirectory(std::string_view path, const Attributes& attributes) override;
   Status Truncate(std::string_view path, std::uint64_t size) override;
   Status Rename(std::string_view from, std::string_view to) override;
+  Status Exchange(std::string_view first, std::string_view second) override;
   Status Remove(std::string_view path) override;
   Status SetAttributes(std::string_view path, const Attributes& attributes) override;
   Status SetModified(std::string_view path, TimeNs modified) override;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace rescue::edit {
 namespace {
@@ -34,7 +35,7 @@ std::uint64_t PayloadLimit(std::string_view kind) {
   if (kind == kZeroRecord) return sizeof(DiskZero);
   if (kind == kPreparedRecord) return sizeof(Sha256Digest);
   if (kind == kStepRecord) return sizeof(DiskStep);
-  if (kind == kDoneRecord) return kMaxDoneBytes;
+  if (kind == kDoneRecord || kind == kBuiltRecord) return kMaxDoneBytes;
   return 0;
 }
 
@@ -172,6 +173,9 @@ Status ReadTail(const ReadableFile& file, Journal& journal) {
       if (!step || step->step >= journal.plan.steps.size() || step->undoing > 1) return {};
       journal.step = step->step;
       journal.undoing = step->undoing == 1;
+    } else if (record->kind == kBuiltRecord) {
+      ASSIGN_OR_RETURN(auto built, DecodeAfter(AsText(record->payload)));
+      std::move(built.begin(), built.end(), std::back_inserter(journal.built));
     } else if (record->kind == kDoneRecord) {
       ASSIGN_OR_RETURN(journal.after, DecodeAfter(AsText(record->payload)));
       // It stays the end: what comes next, the start of an undo, takes its place.

@@ -48,6 +48,7 @@ inline constexpr std::string_view kSaveRecord = "SAVE";      // DiskSave + conte
 inline constexpr std::string_view kZeroRecord = "ZERO";      // DiskZero
 inline constexpr std::string_view kPreparedRecord = "PREP";  // SHA-256 of all bytes before it
 inline constexpr std::string_view kStepRecord = "STEP";      // DiskStep
+inline constexpr std::string_view kBuiltRecord = "BILT";     // JSON as DONE has it
 inline constexpr std::string_view kDoneRecord = "DONE";      // JSON
 
 struct DiskSave {
@@ -123,6 +124,8 @@ struct Journal {
   std::uint64_t end = 0;  // where the next record goes
   std::uint32_t step = 0;
   bool undoing = false;
+  // What the finished BuildDirectory edits have made, under the paths that it was built at.
+  std::vector<After> built;
   std::optional<std::vector<After>> after;  // set when all edits are durable
 };
 

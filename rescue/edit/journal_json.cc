@@ -118,6 +118,19 @@ struct EditEncoder {
             {"path", EncodeText(e.path)},
             {"attributes", ToJson(e.attributes)}};
   }
+  json operator()(const BuildDirectory& e) const {
+    return {{"op", "build"},
+            {"path", EncodeText(e.path)},
+            {"recipe", EncodeText(e.recipe)},
+            {"size", e.bytes},
+            {"attributes", ToJson(e.attributes)}};
+  }
+  json operator()(const Exchange& e) const {
+    return {{"op", "exchange"},
+            {"from", EncodeText(e.first)},
+            {"to", EncodeText(e.second)},
+            {"marker", EncodeText(e.marker)}};
+  }
   json operator()(const Rename& e) const {
     return {{"op", "rename"}, {"from", EncodeText(e.from)}, {"to", EncodeText(e.to)}};
   }
@@ -136,7 +149,16 @@ Edit EditFrom(const json& value) {
   if (op == "rename") {
     return Rename{DecodeEntryPath(value.at("from")), DecodeEntryPath(value.at("to"))};
   }
+  if (op == "exchange") {
+    return Exchange{DecodeEntryPath(value.at("from")), DecodeEntryPath(value.at("to")),
+                    DecodeEntryPath(value.at("marker"))};
+  }
   std::string path = DecodeEntryPath(value.at("path"));
+  if (op == "build") {
+    return BuildDirectory{std::move(path), DecodeText(value.at("recipe")),
+                          Unsigned(value, "size", kMaxFileSize),
+                          AttributesFrom(value.at("attributes"))};
+  }
   if (op == "write") {
     WriteRange write{std::move(path), Unsigned(value, "offset", kMaxFileSize),
                      DecodeBytes(value.at("bytes"))};

@@ -219,6 +219,23 @@ Status MemoryFileSystem::Rename(std::string_view from, std::string_view to) {
   return {};
 }
 
+Status MemoryFileSystem::Exchange(std::string_view first, std::string_view second) {
+  RETURN_IF_ERROR(Writable("exchange", first));
+  ASSIGN_OR_RETURN(const Id one, Find(first));
+  ASSIGN_OR_RETURN(const Id other, Find(second));
+  ASSIGN_OR_RETURN(const auto source, FindParent(first));
+  ASSIGN_OR_RETURN(const auto target, FindParent(second));
+  const TimeNs time = ++clock_;
+  Do({{source.first, target.first},
+      [one, other, source = source, target = target, time](Image& image) {
+        image.at(source.first).entries[source.second] = other;
+        image.at(source.first).status.modified = time;
+        image.at(target.first).entries[target.second] = one;
+        image.at(target.first).status.modified = time;
+      }});
+  return {};
+}
+
 Status MemoryFileSystem::Remove(std::string_view path) {
   RETURN_IF_ERROR(Writable("remove", path));
   ASSIGN_OR_RETURN(const Id id, Find(path));

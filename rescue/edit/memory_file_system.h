@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "rescue/base/exchange.h"
 #include "rescue/base/file.h"
 
 namespace rescue::testing {
@@ -27,7 +28,7 @@ enum class Unsynced {
   kRandomSubset,  // each change by itself; a write in pieces of 512 bytes, each by itself
 };
 
-class MemoryFileSystem final : public FileSystem {
+class MemoryFileSystem final : public FileSystem, public ExchangingFileSystem {
  public:
   MemoryFileSystem();
   ~MemoryFileSystem() override;
@@ -52,6 +53,7 @@ class MemoryFileSystem final : public FileSystem {
   Status MakeDirectory(std::string_view path, const Attributes& attributes) override;
   Status Truncate(std::string_view path, std::uint64_t size) override;
   Status Rename(std::string_view from, std::string_view to) override;
+  Status Exchange(std::string_view first, std::string_view second) override;
   Status Remove(std::string_view path) override;
   Status SetAttributes(std::string_view path, const Attributes& attributes) override;
   Status SetModified(std::string_view path, TimeNs modified) override;

@@ -13,11 +13,18 @@ std::optional<std::string> Moved(std::string_view path, std::string_view from,
   return std::string(to) + std::string(path.substr(from.size()));
 }
 
+std::string Exchanged(std::string_view path, const Exchange& both) {
+  if (auto moved = Moved(path, both.first, both.second)) return *std::move(moved);
+  if (auto moved = Moved(path, both.second, both.first)) return *std::move(moved);
+  return std::string(path);
+}
+
 }  // namespace
 
 bool ChangesNames(const Edit& edit) {
   return std::holds_alternative<CreateFile>(edit) || std::holds_alternative<MakeDirectory>(edit) ||
-         std::holds_alternative<Rename>(edit) || std::holds_alternative<Remove>(edit);
+         std::holds_alternative<BuildDirectory>(edit) || std::holds_alternative<Rename>(edit) ||
+         std::holds_alternative<Exchange>(edit) || std::holds_alternative<Remove>(edit);
 }
 
 std::vector<const Edit*> NameEdits(const EditList& edits) {
@@ -30,6 +37,7 @@ std::vector<const Edit*> NameEdits(const EditList& edits) {
 
 std::vector<std::string> PathsOf(const Edit& edit) {
   if (const auto* rename = std::get_if<Rename>(&edit)) return {rename->from, rename->to};
+  if (const auto* both = std::get_if<Exchange>(&edit)) return {both->first, both->second};
   return std::visit(
       [](const auto& e) -> std::vector<std::string> {
         if constexpr (requires { e.path; }) return {e.path};
@@ -42,6 +50,11 @@ std::vector<std::string> NamedPaths(const EditList& edits) {
   std::set<std::string> paths;
   for (const Edit* edit : NameEdits(edits)) {
     for (std::string& path : PathsOf(*edit)) paths.insert(std::move(path));
+    if (const auto* both = std::get_if<Exchange>(edit)) {
+      for (const std::string& place : {both->first, both->second}) {
+        paths.insert(JoinPath(place, both->marker));
+      }
+    }
   }
   return {paths.begin(), paths.end()};
 }
@@ -53,6 +66,10 @@ std::optional<std::string> FormerPath(const std::vector<const Edit*>& names, std
     const Edit& edit = *names[step - 1];
     if (const auto* rename = std::get_if<Rename>(&edit)) {
       if (auto before = Moved(now, rename->to, rename->from)) now = std::move(*before);
+    } else if (const auto* both = std::get_if<Exchange>(&edit)) {
+      now = Exchanged(now, *both);
+    } else if (const auto* build = std::get_if<BuildDirectory>(&edit)) {
+      if (Moved(now, build->path, build->path)) return std::nullopt;
     } else if (!std::holds_alternative<Remove>(edit) && PathsOf(edit).front() == now) {
       return std::nullopt;
     }
@@ -67,6 +84,8 @@ std::optional<std::string> LaterPath(const std::vector<const Edit*>& names, std:
     const Edit& edit = *names[step];
     if (const auto* rename = std::get_if<Rename>(&edit)) {
       if (auto after = Moved(now, rename->from, rename->to)) now = std::move(*after);
+    } else if (const auto* both = std::get_if<Exchange>(&edit)) {
+      now = Exchanged(now, *both);
     } else if (const auto* remove = std::get_if<Remove>(&edit); remove && remove->path == now) {
       return std::nullopt;
     }

@@ -12,14 +12,16 @@
 
 namespace rescue::edit {
 
-// Creates, moves or removes a name (CreateFile, MakeDirectory, Rename, Remove).
+// Creates, moves or removes a name (CreateFile, MakeDirectory, BuildDirectory, Rename, Exchange,
+// Remove).
 bool ChangesNames(const Edit& edit);
 
 // The edits of the list that change names, in order. A step is a position in this sequence: at step
 // k the first k of them are done. Pointers into `edits`.
 std::vector<const Edit*> NameEdits(const EditList& edits);
 
-// Every path that appears as an argument of a name edit; sorted, each once.
+// Every path that appears as an argument of a name edit, and both places of an Exchange's marker;
+// sorted, each once.
 std::vector<std::string> NamedPaths(const EditList& edits);
 
 // The path that `path` (valid when `done` name edits are done) had before the first of them;

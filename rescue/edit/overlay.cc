@@ -283,6 +283,25 @@ Status Overlay::Apply(const Edit& edit) {
     Status operator()(const MakeDirectory& e) const {
       return Add(e.path, FileType::kDirectory, e.attributes, {});
     }
+    // What will be in it is not known before it is built.
+    Status operator()(const BuildDirectory& e) const {
+      return Add(e.path, FileType::kDirectory, e.attributes, {});
+    }
+    Status operator()(const Exchange& e) const {
+      if (std::string_view(e.first).starts_with(e.second + "/") ||
+          std::string_view(e.second).starts_with(e.first + "/") || e.first == e.second) {
+        return Stale(e.first, "cannot change places with what holds it");
+      }
+      for (const std::string& path : {e.first, e.second}) {
+        ASSIGN_OR_RETURN(const Node* node, state.Entry(base, path));
+        if (node->status.type != FileType::kDirectory) return Stale(path, "not a directory");
+      }
+      ASSIGN_OR_RETURN(Node * one, state.Parent(base, e.first));
+      ASSIGN_OR_RETURN(Node * other, state.Parent(base, e.second));
+      std::swap(one->children[std::string(LastName(e.first))],
+                other->children[std::string(LastName(e.second))]);
+      return {};
+    }
     Status operator()(const Rename& e) const {
       ASSIGN_OR_RETURN(Node * source, state.Parent(base, e.from));
       ASSIGN_OR_RETURN(Node * moved, state.Entry(base, e.from));

@@ -56,7 +56,7 @@ class EditMaker {
     attributes.mode = 0600 + Below(0100);
     attributes.uid = Below(3);
     if (Below(2) == 0) attributes.xattrs["user.n"] = testing::Pattern(3, Below(9));
-    switch (Below(9)) {
+    switch (Below(10)) {
       case 0:
       case 1:
       case 2:
@@ -71,6 +71,12 @@ class EditMaker {
         return Rename{Path(), Path()};
       case 7:
         return Remove{Path()};
+      case 8: {
+        // Mostly two that can be told apart.
+        Exchange both{Path(), Path(), "db"};
+        if (Below(2) == 0) both.marker = "1.wal";
+        return both;
+      }
       default:
         return SetAttributes{Path(), attributes};
     }
@@ -105,7 +111,8 @@ EditList RandomPlan(const FileView& files, EditMaker& maker) {
   const std::uint32_t count = 1 + maker.Below(12);
   for (int tries = 0; edits.size() < count && tries < 200; ++tries) {
     edits.push_back(maker.Make());
-    if (!Overlay::Make(files, edits)) edits.pop_back();
+    // Also refuses an exchange that nothing would tell.
+    if (!ComputeSpaceNeed(files, edits)) edits.pop_back();
   }
   return edits;
 }

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <set>
 
+#include "rescue/base/exchange.h"
 #include "rescue/edit/draft.h"
 #include "rescue/edit/names.h"
+#include "rescue/edit/tree.h"
 
 namespace rescue::edit {
 namespace {
@@ -66,6 +68,42 @@ Status CheckNewDirectories(const FileView& data, const JournalPlan& plan, std::s
   return {};
 }
 
+// What a build has made is removed: nobody may have used it since, and nothing else may be in it.
+// Without a record of it the build was not finished, and nothing was done after it.
+Status CheckBuilt(const FileView& data, const Journal& journal, std::size_t step) {
+  if (journal.undoing || journal.built.empty()) return {};
+  const JournalPlan& plan = journal.plan;
+  const auto names = NameEdits(plan.edits);
+  std::set<std::string> expected;
+  for (const After& built : BuiltAt(journal, step)) {
+    const auto status = data.Stat(built.path);
+    if (!status && !IsNotFound(status.error())) return Fail(status.error());
+    if (!status || status->type != FileType::kRegular) {
+      return Changed(built.path, "is not there any more");
+    }
+    if (status->size != built.size || status->modified != built.modified) {
+      return Changed(built.path, "was written to since");
+    }
+    expected.insert(built.path);
+  }
+  for (std::size_t i = 0; i < step; ++i) {
+    const auto* made = std::get_if<CreateFile>(names[i]);
+    if (made == nullptr) continue;
+    if (const auto path = LaterPath(names, i + 1, step, made->path)) expected.insert(*path);
+  }
+  for (std::size_t i = 0; i < step; ++i) {
+    const auto* build = std::get_if<BuildDirectory>(names[i]);
+    if (build == nullptr) continue;
+    const auto path = LaterPath(names, i + 1, step, build->path);
+    if (!path) continue;
+    ASSIGN_OR_RETURN(const auto present, DescribeTree(data, *path));
+    for (const After& file : present) {
+      if (!expected.contains(file.path)) return Changed(file.path, "is new");
+    }
+  }
+  return {};
+}
+
 Status CheckAfter(const FileView& data, const std::vector<After>& list) {
   for (const After& after : list) {
     const auto status = data.Stat(after.path);
@@ -97,6 +135,8 @@ struct Reverse {
 
   Status operator()(const CreateFile& e) const { return data.Remove(e.path); }
   Status operator()(const MakeDirectory& e) const { return data.Remove(e.path); }
+  Status operator()(const BuildDirectory& e) const { return RemoveTree(data, e.path); }
+  Status operator()(const Exchange& e) const { return rescue::Exchange(data, e.first, e.second); }
   Status operator()(const Rename& e) const { return data.Rename(e.to, e.from); }
   Status operator()(const Remove& e) const {
     ASSIGN_OR_RETURN(const FileStatus parent, data.Stat(ParentPath(e.path)));
@@ -277,6 +317,7 @@ Result<std::size_t> FindStep(const FileView& data, const Journal& journal) {
     if (plan.steps[step] != names) continue;
     RETURN_IF_ERROR(CheckFormerEntries(data, plan, step));
     RETURN_IF_ERROR(CheckNewDirectories(data, plan, step));
+    RETURN_IF_ERROR(CheckBuilt(data, journal, step));
     if (journal.after) RETURN_IF_ERROR(CheckAfter(data, *journal.after));
     return step;
   }

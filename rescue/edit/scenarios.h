@@ -8,6 +8,7 @@
 
 #include "rescue/base/file.h"
 #include "rescue/edit/edit.h"
+#include "rescue/edit/executor.h"
 
 namespace rescue::edit::testing {
 
@@ -79,5 +80,39 @@ inline EditList RebuildPlan(const Attributes& own) {
           SetAttributes{"member/snap/db", file},
           SetAttributes{"member/snap", directory}};
 }
+
+// A restored member takes the place of the old one, which is kept beside.
+inline EditList RestorePlan(const Attributes& own) {
+  Attributes directory = own;
+  directory.mode = 0700;
+  return {BuildDirectory{"member.new", "pattern", 40'000, directory},
+          CreateFile{"member.new/restored", Text("from a pattern"), own},
+          Exchange{"member", "member.new", "restored"},
+          Rename{"member.new", "member.before-restore"}};
+}
+
+// The same where there is no member yet.
+inline EditList FirstRestorePlan(const Attributes& own) {
+  Attributes directory = own;
+  directory.mode = 0700;
+  return {BuildDirectory{"fresh.new", "pattern", 40'000, directory}, Rename{"fresh.new", "fresh"}};
+}
+
+class PatternBuilder final : public Builder {
+ public:
+  Status Build(FileSystem& data, const BuildDirectory& edit) override {
+    for (const char* name : {"snap", "wal"}) {
+      RETURN_IF_ERROR(data.MakeDirectory(JoinPath(edit.path, name), edit.attributes));
+    }
+    const std::string backend = JoinPath(edit.path, "snap/db");
+    RETURN_IF_ERROR(data.CreateFile(backend, edit.attributes));
+    for (std::uint64_t at = 0; at < 24'000; at += 6'000) {
+      RETURN_IF_ERROR(data.WriteAt(backend, at, Pattern(6'000, static_cast<unsigned>(at))));
+    }
+    const std::string log = JoinPath(edit.path, "wal/0.wal");
+    RETURN_IF_ERROR(data.CreateFile(log, edit.attributes));
+    return data.WriteAt(log, 0, Pattern(900, 21));
+  }
+};
 
 }  // namespace rescue::edit::testing

@@ -1,0 +1,64 @@
+#include "rescue/base/exchange.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <string>
+
+#include "rescue/base/real_file_system.h"
+
+namespace rescue {
+namespace {
+
+std::string LastName(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  return std::string(slash == std::string_view::npos ? path : path.substr(slash + 1));
+}
+
+tl::unexpected<Error> Unsupported(std::string_view first, std::string_view second) {
+  return Fail(ErrorKind::kRefused, "unsupported",
+              fmt::format("exchange {} and {}: this file system cannot do it in one step",
+                          Printable(first), Printable(second)),
+              "ext4, xfs and btrfs can");
+}
+
+Status ExchangeReal(const RealFileSystem& files, std::string_view first, std::string_view second) {
+  if (first.empty() || second.empty()) return Unsupported(first, second);
+  ASSIGN_OR_RETURN(const UniqueFd one,
+                   files.OpenDescriptor(ParentPath(first), O_PATH | O_DIRECTORY));
+  ASSIGN_OR_RETURN(const UniqueFd other,
+                   files.OpenDescriptor(ParentPath(second), O_PATH | O_DIRECTORY));
+  if (::renameat2(one.get(), LastName(first).c_str(), other.get(), LastName(second).c_str(),
+                  RENAME_EXCHANGE) == 0) {
+    return {};
+  }
+  if (errno == EINVAL || errno == ENOSYS) return Unsupported(first, second);
+  return FailErrno("exchange", Printable(first), errno);
+}
+
+}  // namespace
+
+Status Exchange(FileSystem& files, std::string_view first, std::string_view second) {
+  if (auto* able = dynamic_cast<ExchangingFileSystem*>(&files)) {
+    return able->Exchange(first, second);
+  }
+  if (const auto* real = dynamic_cast<const RealFileSystem*>(&files)) {
+    return ExchangeReal(*real, first, second);
+  }
+  return Unsupported(first, second);
+}
+
+void StartWriting(FileSystem& files, std::string_view path, std::uint64_t offset,
+                  std::uint64_t length) {
+  const auto* real = dynamic_cast<const RealFileSystem*>(&files);
+  if (real == nullptr) return;
+  const auto fd = real->OpenDescriptor(path, O_WRONLY);
+  if (!fd) return;
+  (void)::sync_file_range(fd->get(), static_cast<off_t>(offset), static_cast<off_t>(length),
+                          SYNC_FILE_RANGE_WRITE);
+}
+
+}  // namespace rescue

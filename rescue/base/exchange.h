@@ -1,0 +1,29 @@
+// Two calls that not every FileSystem has. They stand beside the interface (file.h), which most
+// code needs and this does not.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "rescue/base/file.h"
+
+namespace rescue {
+
+// A FileSystem that is also one of these is asked itself; a RealFileSystem need not be.
+class ExchangingFileSystem {
+ public:
+  virtual ~ExchangingFileSystem() = default;
+  virtual Status Exchange(std::string_view first, std::string_view second) = 0;
+};
+
+// Two existing entries change places, in one step that no crash divides (renameat2(2),
+// RENAME_EXCHANGE: ext4, xfs, btrfs, tmpfs). As with Rename, both directories have to be synced.
+// Error "unsupported" (kRefused) where that cannot be done.
+Status Exchange(FileSystem& files, std::string_view first, std::string_view second);
+
+// Starts to write out a range of a file, without waiting for it: a hint, which only a
+// RealFileSystem takes (sync_file_range(2)). Nothing is durable by it.
+void StartWriting(FileSystem& files, std::string_view path, std::uint64_t offset,
+                  std::uint64_t length);
+
+}  // namespace rescue
