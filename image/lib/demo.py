@@ -45,6 +45,7 @@ class Demo:
 
     def __init__(self, options, work):
         self.etcd, self.etcdctl, self.keys = options.etcd, options.etcdctl, options.keys
+        self.from_backup = options.from_backup
         self.work = work
         self.secret_file = self.path("secret/master-secret.json")
         self.talk = Talk(self.path("demo.log"))
@@ -101,14 +102,29 @@ class Demo:
         self.uuid = disaster.make_disk(self.path("state.img"), self.secret_file, tree, self.path("uml-make.log"))
         self.secrets = disaster.Secrets(key, salt, self.uuid, self.secret_file)
         self.header, header_bytes = disaster.header_digest(self.path("state.img"))
-        disaster.make_job(self.path("job.json"), self.uuid)
+        if self.from_backup:
+            self.make_backup()
+        else:
+            disaster.make_job(self.path("job.json"), self.uuid)
         size = os.path.getsize(self.path("state.img")) >> 20
         self.talk.line(f"    LUKS2 {self.uuid}, {size} MiB (header {header_bytes >> 20} MiB), AES-XTS + HMAC-SHA256,"
                        f" {len(self.before)} files and folders")
 
+    def make_backup(self):
+        """The backend as a snapshot, on a second disk with label BACKUP."""
+        os.mkdir(self.path("backup"))
+        disaster.save_snapshot(self.path("cluster/survivor/member/snap/db"), self.path("backup/snapshot.db"))
+        disaster.make_backup_disk(self.path("backup.img"), self.path("backup"))
+        self.backup_digest = disaster.file_digest(self.path("backup.img"))
+        disaster.make_restore_job(self.path("job.json"), self.uuid, "LABEL=BACKUP:/snapshot.db")
+        self.talk.line("    and a disk with label BACKUP, which holds snapshot.db")
+
+    def disks(self):
+        return [self.path(name) for name in ("state.img", "backup.img") if os.path.exists(self.path(name))]
+
     # 3
     def boot(self):
-        machine = vm.Machine(disks=[self.path("state.img")], memory=MEMORY_MIB, log=self.path("console.log"),
+        machine = vm.Machine(disks=self.disks(), memory=MEMORY_MIB, log=self.path("console.log"),
                              credentials={vm.JOB_CREDENTIAL: self.path("job.json"),
                                           vm.SECRET_CREDENTIAL: self.secret_file})
         with vm.Vm(machine) as running:
@@ -148,6 +164,9 @@ class Demo:
         self.talk.line(f"    LUKS header area ({header_bytes} bytes) as before")
         disaster.run([os.path.join(disaster.ROOT, "tests/uml/read-state-disk"), "--image", self.path("state.img"),
                       "--secret", self.secret_file, "--out", self.path("after"), "--log", self.path("uml-read.log")])
+        if self.from_backup:
+            self.check_restored()
+            return
         changed, new = disaster.compare_trees(self.before, disaster.inventory(self.path("after")))
         self.new = new
         self.talk.line(f"    owner and mode of all {len(self.before)} files as before; changed: {', '.join(changed)}")
@@ -158,9 +177,24 @@ class Demo:
         if not changed:
             raise Failure("nothing was changed on the volume")
 
+    def check_restored(self):
+        """The old member stands beside the restored one, as it was; the backup's disk is as it was, too."""
+        old, kept = "var/lib/etcd/member/", "var/lib/etcd/member.before-restore/"
+        after = disaster.inventory(self.path("after"))
+        expected = {path.replace(old, kept, 1): entry for path, entry in self.before.items() if path.startswith(old)}
+        for path, entry in expected.items():
+            if after.get(path) != entry:
+                raise Failure(f"{path} is not what it was as {path.replace(kept, old, 1)}")
+        if disaster.file_digest(self.path("backup.img")) != self.backup_digest:
+            raise Failure("the disk with the backup was changed")
+        self.new = sorted(set(after) - set(self.before) - set(expected))
+        self.talk.line(f"    the old member's {len(expected)} files stand beside, as they were; the backup's disk is as it was")
+
     def check_etcd(self):
+        # What came after the backup is lost, and counted.
+        accept = ["--count-losses"] if self.from_backup else []
         words = disaster.run([os.path.join(disaster.ROOT, "tests/peers/check-survivor"), "--etcd", self.etcd,
-                              "--etcdctl", self.etcdctl, "--join", "--json", self.path("facts.json"),
+                              "--etcdctl", self.etcdctl, "--join", "--json", self.path("facts.json"), *accept,
                               self.path("after/var/lib/etcd"), self.path("cluster/expected.json")])
         self.talk.line("    " + words.strip().splitlines()[-1])
         with open(self.path("facts.json"), encoding="utf-8") as file:
@@ -197,6 +231,8 @@ class Demo:
 def arguments():
     parser = argparse.ArgumentParser(prog="image/demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave disk, logs and secret for a look")
+    parser.add_argument("--from-backup", action="store_true",
+                        help="restore from a snapshot on a second disk with label BACKUP instead of rescuing what is there")
     parser.add_argument("--keys", type=int, default=2000, help="keys in the cluster (2000)")
     parser.add_argument("--etcd", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--etcdctl", required=True, help=argparse.SUPPRESS)
@@ -229,8 +265,13 @@ def main():
     try:
         play(demo, since)
         written = demo.expected["acked_writes"]
-        demo.talk.line(f"\nVERDICT: rescued: {written} acknowledged writes, 0 lost; cluster {demo.expected['cluster_id']}"
-                       f" lives on with member {demo.expected['survivor']['name']}")
+        if demo.from_backup:
+            demo.talk.line(f"\nVERDICT: restored from the backup: of {written} acknowledged writes,"
+                           f" {demo.facts.get('lost_acknowledged', 0)} came after it; member"
+                           f" {demo.expected['survivor']['name']} leads a new cluster")
+        else:
+            demo.talk.line(f"\nVERDICT: rescued: {written} acknowledged writes, 0 lost; cluster"
+                           f" {demo.expected['cluster_id']} lives on with member {demo.expected['survivor']['name']}")
         status = 0
     except (Failure, vm.MachineError, OSError, KeyError, ValueError) as error:
         demo.talk.line(f"\nVERDICT: FAILED: {error}")

@@ -124,6 +124,30 @@ def make_job(path, uuid):
                             "secret": {"from": "credential"}}))
 
 
+# -- a backup on a disk of its own
+
+def save_snapshot(backend, path):
+    """What `etcdctl snapshot save` would have written of this backend: its bytes and their SHA-256."""
+    digest = hashlib.sha256()
+    with open(backend, "rb") as source, open(path, "wb") as copy:
+        while piece := source.read(1 << 20):
+            digest.update(piece)
+            copy.write(piece)
+        copy.write(digest.digest())
+
+
+def make_backup_disk(image, folder):
+    """An ext4 file system with label BACKUP that holds this folder's files."""
+    size = sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
+    run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", "BACKUP", "-d", folder, image, "%dM" % (size * 5 // 4 // (1 << 20) + 32)])
+
+
+def make_restore_job(path, uuid, place):
+    write(path, json.dumps({"version": 1, "strategy": "restore", "consent": {"luks-uuid": uuid},
+                            "disk": {"luks-uuid": uuid}, "secret": {"from": "credential"},
+                            "backup": {"from": place}}))
+
+
 # -- checks from outside ---------------------------------------------------------------------------------
 
 
@@ -140,6 +164,11 @@ def header_digest(image):
         return hashlib.sha256(file.read(end)).hexdigest(), end
 
 
+def file_digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def inventory(tree):
     """{path: (kind and mode, uid, gid, SHA-256 or link target)} of everything below tree."""
     found = {}
@@ -149,8 +178,7 @@ def inventory(tree):
             status = os.lstat(path)
             content = ""
             if stat.S_ISREG(status.st_mode):
-                with open(path, "rb") as file:
-                    content = hashlib.file_digest(file, "sha256").hexdigest()
+                content = file_digest(path)
             elif stat.S_ISLNK(status.st_mode):
                 content = os.readlink(path)
             found[os.path.relpath(path, tree)] = (status.st_mode, status.st_uid, status.st_gid, content)

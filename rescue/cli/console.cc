@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "rescue/base/units.h"
 #include "rescue/cli/guard.h"
 
 namespace rescue::cli {
@@ -61,6 +62,17 @@ void StageLines::Ended(const session::StageTime& stage) {
   console_.Line(fmt::format("{:<9} {:<6} {:>7.2f} s  {}", session::Name(stage.stage),
                             stage.ok ? "ok" : "FAILED",
                             std::chrono::duration<double>(stage.took).count(), stage.text));
+}
+
+void StageLines::Working(session::Stage stage, const session::Work& work) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - told_ < std::chrono::seconds(5)) return;
+  told_ = now;
+  std::string line = fmt::format("{:<9} {}: {} of {}", session::Name(stage), work.object,
+                                 FormatSize(work.done), FormatSize(work.total));
+  if (work.rate > 0) line += fmt::format(", {} a second", FormatSize(work.rate));
+  if (work.left) line += fmt::format(", {} s left", work.left->count());
+  console_.Line(line);
 }
 
 }  // namespace rescue::cli

@@ -1,6 +1,7 @@
 // Lines for people, on one or several terminals, and the stages of a run as such lines.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,9 +35,12 @@ class StageLines final : public session::Observer {
   // Once apply has begun, the process cannot be ended by a signal any more.
   void Started(session::Stage stage) override;
   void Ended(const session::StageTime& stage) override;
+  // A line every few seconds: what is read, how much of it, how fast, how long it will take.
+  void Working(session::Stage stage, const session::Work& work) override;
 
  private:
   Console& console_;
+  std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace rescue::cli

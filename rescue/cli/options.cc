@@ -12,6 +12,7 @@ Examples:
   etcd-rescue plan    --data-dir /var/lib/etcd
   etcd-rescue apply   --data-dir /var/lib/etcd --yes
   etcd-rescue apply   --data-dir /var/lib/etcd --strategy restore --yes
+  etcd-rescue apply   --disk auto --strategy restore --from LABEL=BACKUP:/etcd-main --yes
   etcd-rescue undo    --data-dir /var/lib/etcd --yes
 
 Exit codes:
@@ -64,6 +65,25 @@ void AddWishes(CLI::App& command, TargetOptions& options) {
   command.add_option("--initial-cluster-token", wishes.token,
                      "restore: what the new IDs derive from; default: random");
   command.add_option("--name", wishes.name, "restore: the survivor's name; default: as it was");
+  auto* from = command.add_option(
+      "--from", options.backup.from,
+      "restore from a backup instead of the survivor's backend: a snapshot file, a copy of a "
+      "backend, or a folder with backups; with --disk a path in its volume; on another disk: "
+      "LABEL=NAME:/PATH (also UUID=, SERIAL=, or a device)");
+  command
+      .add_option("--to-revision", options.backup.to_revision,
+                  "with --from: stop at this revision (point in time)")
+      ->needs(from);
+  command
+      .add_flag("--discard-old", options.backup.discard_old,
+                "with --from: remove the old member first, when there is no room for both; no undo "
+                "brings it back")
+      ->needs(from);
+  command
+      .add_flag(
+          "--accept-hash-mismatch", options.backup.accept_hash_mismatch,
+          "with --from: take a snapshot whose digest is zero or another, if its tree is whole")
+      ->needs(from);
   command.add_flag("--accept-cut-tail", wishes.accept_cut_tail,
                    "cut off a last log record that is damaged in a way etcd would refuse");
   command.add_flag("--accept-loss", wishes.accept_loss,
@@ -190,7 +210,16 @@ Result<session::Request> MakeRequest(session::Command command, const TargetOptio
   if (!options.strategy.empty()) {
     ASSIGN_OR_RETURN(request.wishes.strategy, session::ParseStrategy(options.strategy));
   }
-  request.recommend = options.strategy.empty() && command == session::Command::kPlan;
+  request.backup = options.backup;
+  if (!request.backup.from.empty()) {
+    if (!options.strategy.empty() && request.wishes.strategy != etcd::Strategy::kRestore) {
+      return Fail(ErrorKind::kUsage, "not-for-strategy",
+                  "restore from a backup: --from belongs to --strategy restore");
+    }
+    request.wishes.strategy = etcd::Strategy::kRestore;
+  }
+  request.recommend =
+      options.strategy.empty() && request.backup.from.empty() && command == session::Command::kPlan;
   ASSIGN_OR_RETURN(request.wishes.commit, session::ParseCommitLimit(options.commit));
   request.check_backend = !options.quick;
   return request;

@@ -27,6 +27,7 @@ struct TargetOptions {
   std::string strategy;       // empty: plan recommends one, apply takes force-new-cluster
   std::string commit = "log-end";
   etcd::Wishes wishes;  // without strategy and commit
+  session::BackupWishes backup;
   bool quick = false;
   bool yes = false;
   bool json = false;

@@ -1,5 +1,5 @@
-// Who the survivor is, and who else is in its cluster, also where the log cannot tell. Private to
-// this room.
+// Who the survivor is, and who else is in its cluster, also where the log cannot tell. For the
+// plans of this room and of backup/.
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,40 @@
 
 namespace rescue::session {
 
+namespace {
+
+Status RestoreOnDirectory(const Context& context, const Target& target) {
+  RETURN_IF_ERROR(InspectOld(context, target));
+  ASSIGN_OR_RETURN(const auto run, PlanBackup(context, target, nullptr));
+  const bool plan_only = context.request.command != Command::kApply;
+  RETURN_IF_ERROR(RehearseBackup(context, *run, /*always=*/plan_only));
+  if (plan_only) return {};
+  RETURN_IF_ERROR(CheckNotCancelled(context));
+  {
+    StageScope stage = context.Begin(Stage::kApply);
+    STAGE_ASSIGN(stage, auto text, ApplyBackup(context, target, *run));
+    stage.Succeed(std::move(text));
+  }
+  // Every page was looked at where it was built.
+  RETURN_IF_ERROR(VerifyStage(context, target, /*check_backend=*/false));
+  WriteReport(context.request, context.outcome, target);
+  return {};
+}
+
+Status WorkOnDirectory(const Context& context);
+
+}  // namespace
+
 Status RunOnDirectory(const Context& context) {
+  ASSIGN_OR_RETURN(MadeDirectory made, MadeDirectory::Make(context.request));
+  RETURN_IF_ERROR(WorkOnDirectory(context));
+  made.Keep();
+  return {};
+}
+
+namespace {
+
+Status WorkOnDirectory(const Context& context) {
   const Request& request = context.request;
   ASSIGN_OR_RETURN(
       const Target target,
@@ -21,6 +54,7 @@ Status RunOnDirectory(const Context& context) {
     return VerifyStage(context, target, request.check_backend);
   }
   RETURN_IF_ERROR(CheckNotCancelled(context));
+  if (RestoresBackup(request)) return RestoreOnDirectory(context, target);
   ASSIGN_OR_RETURN(const auto findings, InspectStage(context, target));
   if (request.command == Command::kInspect) return {};
   RETURN_IF_ERROR(CheckNotCancelled(context));
@@ -44,5 +78,7 @@ Status RunOnDirectory(const Context& context) {
   WriteReport(request, context.outcome, target);
   return {};
 }
+
+}  // namespace
 
 }  // namespace rescue::session

@@ -200,8 +200,10 @@ Status SealStage(const Context& context, const UnlockedDisk& unlocked, OpenDisk&
   return {};
 }
 
-disk::Access AccessFor(Command command) {
-  switch (command) {
+disk::Access AccessFor(const Request& request) {
+  // Nothing is tried out on the view then.
+  if (RestoresBackup(request)) return disk::Access::kView;
+  switch (request.command) {
     case Command::kInspect:
     case Command::kPlan:
     case Command::kVerify:
@@ -293,6 +295,35 @@ Status ApplyToDisk(const Context& context, const UnlockedDisk& unlocked, OpenDis
   return SealStage(context, unlocked, open);
 }
 
+// A view lies in memory, where a restored backend has no room: there the backup is planned and, for
+// a plan, proven; applying it proves what was built beside the old member before that moves.
+Status RestoreOnDisk(const Context& context, const UnlockedDisk& unlocked, OpenDisk& open) {
+  const bool plan_only = context.request.command != Command::kApply;
+  RETURN_IF_ERROR(InspectOld(context, open.target));
+  {
+    ASSIGN_OR_RETURN(const auto run, PlanBackup(context, open.target, &open.volume->files()));
+    RETURN_IF_ERROR(RehearseBackup(context, *run, /*always=*/plan_only));
+  }
+  if (plan_only) return SealStage(context, unlocked, open);
+  RETURN_IF_ERROR(open.volume->CheckView());
+  RETURN_IF_ERROR(CheckNotCancelled(context));
+  RETURN_IF_ERROR(Close(std::move(open)));
+  {
+    StageScope stage = context.Begin(Stage::kApply);
+    const std::string expected = context.outcome.plan->fingerprint;
+    STAGE_ASSIGN(stage, open, Open(context, unlocked, disk::Access::kReadWrite));
+    STAGE_ASSIGN(stage, auto lock, DataLock::Take(open.target.places, DataLock::Kind::kExclusive));
+    STAGE_ASSIGN(stage, const auto run,
+                 PrepareBackup(context, open.target, &open.volume->files(), expected));
+    STAGE_ASSIGN(stage, auto text, ApplyBackup(context, open.target, *run));
+    stage.Succeed(std::move(text));
+  }
+  RETURN_IF_ERROR(VerifyStage(context, open.target, /*check_backend=*/false));
+  JudgeOpenVolume(context, unlocked, open);
+  WriteReport(context.request, context.outcome, open.target);
+  return SealStage(context, unlocked, open);
+}
+
 // Leaves `open` empty when it has closed the disk itself.
 Status RunOnOpenDisk(const Context& context, const UnlockedDisk& unlocked, OpenDisk& open) {
   const Request& request = context.request;
@@ -310,6 +341,7 @@ Status RunOnOpenDisk(const Context& context, const UnlockedDisk& unlocked, OpenD
     RETURN_IF_ERROR(VerifyStage(context, open.target, request.check_backend));
     return SealStage(context, unlocked, open);
   }
+  if (RestoresBackup(request)) return RestoreOnDisk(context, unlocked, open);
   ASSIGN_OR_RETURN(const auto findings, InspectStage(context, open.target));
   if (request.command == Command::kInspect) return SealStage(context, unlocked, open);
   RETURN_IF_ERROR(CheckNotCancelled(context));
@@ -368,7 +400,7 @@ Status RunOnDisk(const Context& context) {
   {
     StageScope stage = context.Begin(Stage::kUnlock);
     STAGE_ASSIGN(stage, unlocked, UnlockKeys(context, std::move(checked)));
-    STAGE_ASSIGN(stage, open, Open(context, *unlocked, AccessFor(context.request.command)));
+    STAGE_ASSIGN(stage, open, Open(context, *unlocked, AccessFor(context.request)));
     stage.Succeed(UnlockText(*unlocked, *open.volume));
   }
   JudgeOpenVolume(context, *unlocked, open);

@@ -37,11 +37,12 @@ const std::vector<ObjectFields>& Known() {
             "wal-dir",      "disk",          "profile",
             "consent",      "accept-header", "secret",
             "seal",         "report",        "at-end",
-            "at-failure"}},
+            "at-failure",   "backup"}},
       {"disk", kSelectors},
       {"consent", {"luks-uuid", "uuid"}},
       {"secret", {"from"}},
       {"seal", {"to", "disk-key", "pcr7", "pin", "replace"}},
+      {"backup", {"from", "to-revision", "accept-hash-mismatch", "discard-old"}},
       {"report", {"console", "volume", "disk", "path"}},
       {"report.disk", kSelectors},
   };
@@ -205,6 +206,25 @@ Result<etcd::Wishes> ReadWishes(const Fields& document) {
   return wishes;
 }
 
+Result<BackupWishes> ReadBackup(const Fields& document, etcd::Strategy strategy) {
+  BackupWishes backup;
+  if (!document.Has("backup")) return backup;
+  ASSIGN_OR_RETURN(const auto object, document.Object("backup"));
+  ASSIGN_OR_RETURN(backup.from, object.Text("from"));
+  if (backup.from.empty()) return object.Bad("from", "missing: it names the backup");
+  if (strategy != etcd::Strategy::kRestore) {
+    return document.Bad("strategy", "not \"restore\", which a backup belongs to");
+  }
+  if (object.Has("to-revision")) {
+    const json& revision = object["to-revision"];
+    if (!revision.is_number_unsigned()) return object.Bad("to-revision", "not a whole number");
+    backup.to_revision = revision.get<std::uint64_t>();
+  }
+  RETURN_IF_ERROR(object.Flag("accept-hash-mismatch", backup.accept_hash_mismatch));
+  RETURN_IF_ERROR(object.Flag("discard-old", backup.discard_old));
+  return backup;
+}
+
 // Where the secret comes from; a job cannot name files.
 Status ReadSecretFrom(const Fields& document, Job& job) {
   ASSIGN_OR_RETURN(const auto secret, document.Object("secret"));
@@ -264,7 +284,7 @@ Status CheckTogether(const Fields& document, const Job& job, JobUse use) {
     if (!job.consent_luks_uuid.empty() || use == JobUse::kLook) return {};
     return document.Bad("consent.luks-uuid", "missing: it names the disk that the job may change");
   }
-  for (const char* field : {"disk", "consent", "report"}) {
+  for (const char* field : {"disk", "consent", "report", "backup"}) {
     if (document.Has(field)) return document.Bad(field, "a job that seals names no disk");
   }
   if (job.secret_from == "tpm" || job.use_token) {
@@ -356,6 +376,7 @@ Result<Job> ReadJob(const json& given, JobUse use) {
 
   Job job;
   ASSIGN_OR_RETURN(job.wishes, ReadWishes(document));
+  ASSIGN_OR_RETURN(job.backup, ReadBackup(document, job.wishes.strategy));
   ASSIGN_OR_RETURN(job.disk, ReadSelector(document));
   ASSIGN_OR_RETURN(job.log_directory, document.Text("wal-dir"));
   ASSIGN_OR_RETURN(job.policy, ReadPolicy(document));

@@ -28,6 +28,14 @@
 // "name", "initial-cluster-token", "commit" ("log-end" or "known"), "wal-dir" (a path in the
 // volume).
 //
+// A restore from a backup (strategy "restore"):
+//
+//    "backup": {"from": "LABEL=BACKUP:/etcd-main",          as --from: a path in the volume, or on
+//                                                            another disk
+//               "to-revision": 1234,                         optional: point in time
+//               "accept-hash-mismatch": true,                optional
+//               "discard-old": true}                         optional: there is no room for both
+//
 // Unknown fields are errors, so that a misspelt wish is never silently ignored, and so are fields
 // that are there twice. A job holds no secret: that comes as its own credential. job.schema.json
 // says the same for other programs.
@@ -42,6 +50,7 @@
 #include "rescue/base/result.h"
 #include "rescue/disk/header.h"
 #include "rescue/etcd/plan.h"
+#include "rescue/session/wishes.h"
 
 namespace rescue::session {
 
@@ -73,6 +82,7 @@ struct ReportWish {
 
 struct Job {
   etcd::Wishes wishes;
+  BackupWishes backup;
   std::string disk;               // a selector as --disk takes it; empty: the only state disk
   std::string consent_luks_uuid;  // lower case; or the UUID of an unencrypted file system, as it is
   disk::HeaderPolicy policy;

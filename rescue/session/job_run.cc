@@ -24,6 +24,7 @@ Request RequestFor(const Job& job, const JobHelp& help) {
   request.unlocked = help.unlocked;
   request.cancelled = help.cancelled;
   request.wishes = job.wishes;
+  request.backup = job.backup;
   request.log_directory = job.log_directory;
   request.consent_luks_uuid = job.consent_luks_uuid;
   request.policy = job.policy;

@@ -54,6 +54,24 @@ TEST_CASE("AJobSaysWhichDiskAndWhatItsHeaderMaySay") {
         "LABEL=State");
 }
 
+TEST_CASE("AJobMayRestoreFromABackup") {
+  const auto job = ParseJob(R"({"version":1,"strategy":"restore","consent":{"luks-uuid":"abc"},
+    "backup":{"from":"LABEL=BACKUP:/etcd","to-revision":12,"discard-old":true}})");
+  REQUIRE(job);
+  CHECK(job->backup.from == "LABEL=BACKUP:/etcd");
+  CHECK(job->backup.to_revision == 12U);
+  CHECK(job->backup.discard_old);
+  CHECK_FALSE(job->backup.accept_hash_mismatch);
+  for (const char* bad :
+       {R"("backup":{})", R"("backup":{"from":1})", R"("backup":{"from":"a","to-revision":-1})",
+        R"("backup":{"from":"a","form":"b"})", R"("backup":"a")"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(ParseJob(R"({"version":1,"strategy":"restore","consent":{"luks-uuid":"abc"},)" +
+                         std::string(bad) + "}"));
+  }
+  CHECK_FALSE(ParseJob(R"({"version":1,"consent":{"luks-uuid":"abc"},"backup":{"from":"/etcd"}})"));
+}
+
 TEST_CASE("WhatIsNotUnderstoodIsRefused") {
   const std::string_view bad[] = {
       "",

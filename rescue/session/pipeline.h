@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "rescue/backup/restore.h"
 #include "rescue/disk/unlock_cost.h"
 #include "rescue/disk/volume.h"
 #include "rescue/edit/executor.h"
@@ -21,6 +22,7 @@
 #include "rescue/session/boot_safety.h"
 #include "rescue/session/target.h"
 #include "rescue/session/unlock_cache.h"
+#include "rescue/session/wishes.h"
 
 namespace rescue::session {
 
@@ -45,6 +47,15 @@ struct StageTime {
   std::string text;  // one line: what came of it
 };
 
+// Long work within a stage.
+struct Work {
+  std::string object;                        // what is being read: the name of a file
+  std::uint64_t done = 0;                    // bytes
+  std::uint64_t total = 0;                   // bytes, of all objects of this kind of work
+  std::uint64_t rate = 0;                    // bytes a second so far; 0: not known yet
+  std::optional<std::chrono::seconds> left;  // nothing: not known yet
+};
+
 // Called when a stage starts and when it ends.
 class Observer {
  public:
@@ -53,6 +64,8 @@ class Observer {
   virtual void Ended(const StageTime& /*stage*/) {}
   // Bytes done and in all, of a long stage.
   virtual void Progress(Stage /*stage*/, std::uint64_t /*done*/, std::uint64_t /*total*/) {}
+  // The same with more to say; about four times a second. Progress is called, too.
+  virtual void Working(Stage /*stage*/, const Work& /*work*/) {}
 };
 
 // kLook opens the data directory, calls Request::look and closes it again: for everything that only
@@ -84,6 +97,7 @@ struct Request {
   // other is refused. Empty: whatever was found.
   std::string consent_luks_uuid;
   etcd::Wishes wishes;
+  BackupWishes backup;  // of strategy restore, from a backup
   // The plan that the operator confirmed; kApply refuses ("plan-stale") to do any other. Empty:
   // whatever the wishes lead to.
   std::string confirmed_plan;
@@ -131,6 +145,7 @@ struct Outcome {
   std::optional<etcd::BootVerdict> verdict;  // of the rehearsal, then of the verification
   std::optional<edit::ApplyOutcome> applied;
   std::optional<edit::UndoOutcome> undone;
+  std::optional<backup::Built> built;  // of a restore from a backup
   std::optional<disk::SealReport> sealed;
 };
 

@@ -231,6 +231,10 @@ void DescribeResult(const Outcome& outcome, Lines& lines) {
     lines.Add("undo", "journal {} in {}", outcome.applied->journal_name, outcome.journal_path);
     lines.List("next", outcome.plan->next_steps);
   }
+  if (outcome.built && outcome.applied) {
+    lines.Add("restored", "revision {}: the base held {}, deltas brought {} changes",
+              outcome.built->revision, outcome.built->base_revision, outcome.built->applied);
+  }
   if (outcome.undone) {
     lines.Add("undone", "journal {}, edits taken back: {}", outcome.undone->journal_name,
               outcome.undone->edits_undone);
@@ -345,6 +349,16 @@ json ToJson(const Command& command, const Outcome& outcome, const Status& status
     document["applied"] = {{"journal", outcome.applied->journal_name},
                            {"journal_bytes", outcome.applied->journal_bytes},
                            {"data_bytes", outcome.applied->data_bytes}};
+  }
+  if (outcome.built && outcome.applied) {
+    const backup::Built& built = *outcome.built;
+    document["restored"] = {{"revision", built.revision},
+                            {"base_revision", built.base_revision},
+                            {"changes", built.applied},
+                            {"repeated_changes", built.repeated},
+                            {"base_bytes", built.copied_bytes},
+                            {"digest_matches", built.digest_matches},
+                            {"unknown_leases", built.unknown_leases}};
   }
   if (outcome.undone) {
     document["undone"] = {{"journal", outcome.undone->journal_name},

@@ -4,6 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <memory>
+#include <utility>
+
 #include "rescue/base/units.h"
 #include "rescue/session/pipeline.h"
 
@@ -96,6 +99,40 @@ Status LookStage(const Context& context, const Target& target);
 
 std::string ApplyText(const edit::ApplyOutcome& applied, const Target& target);
 std::string RehearseText(const etcd::RehearsedPlan& rehearsed);
+
+// A restore from a backup (restore_from.cc): the same stages with other work in them.
+bool RestoresBackup(const Request& request);
+// The member that is to be replaced need not be readable, nor be there at all.
+Status InspectOld(const Context& context, const Target& target);
+// An open source and the plan that is made of it.
+struct RestoreRun;
+// `volume` is the state disk's, null for a data directory of this machine. `expected`: the
+// fingerprint of a plan that must come out again; empty: of none.
+Result<std::shared_ptr<RestoreRun>> PrepareBackup(const Context& context, const Target& target,
+                                                  const RealFileSystem* volume,
+                                                  const std::string& expected);
+Result<std::shared_ptr<RestoreRun>> PlanBackup(const Context& context, const Target& target,
+                                               const RealFileSystem* volume);
+// Reads all of the source and proves it, when nothing else will do so before it is too late.
+Status RehearseBackup(const Context& context, RestoreRun& run, bool always);
+// Builds and swaps; gives the line for the stage kApply, which the caller has begun. The locks that
+// are held on the old files move with them.
+Result<std::string> ApplyBackup(const Context& context, const Target& target, RestoreRun& run);
+// For a data directory that is not there yet: makes it, and takes it away again unless kept.
+class MadeDirectory {
+ public:
+  static Result<MadeDirectory> Make(const Request& request);
+  MadeDirectory(MadeDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  MadeDirectory& operator=(MadeDirectory&&) = delete;
+  MadeDirectory(const MadeDirectory&) = delete;
+  MadeDirectory& operator=(const MadeDirectory&) = delete;
+  ~MadeDirectory();
+  void Keep() { path_.clear(); }
+
+ private:
+  explicit MadeDirectory(std::string path) : path_(std::move(path)) {}
+  std::string path_;  // empty: it was there, or it stays
+};
 
 Status RunOnDirectory(const Context& context);
 Status RunOnDisk(const Context& context);

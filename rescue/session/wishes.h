@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,19 @@
 #include "rescue/base/result.h"
 
 namespace rescue::session {
+
+// Strategy restore from a backup instead of the survivor's own backend.
+struct BackupWishes {
+  // A snapshot file, a copy of a backend, or a folder with backups: a path on this machine, for a
+  // disk one in its volume; or on another disk: "LABEL=BACKUP:/etcd", "UUID=...:/etcd",
+  // "SERIAL=...:/etcd", "/dev/vdc1:/etcd". Empty: no backup.
+  std::string from;
+  std::optional<std::uint64_t> to_revision;  // point in time; nothing: as far as the backup reaches
+  bool accept_hash_mismatch = false;
+  bool discard_old = false;  // remove the old member first: there is no room for both
+
+  bool operator==(const BackupWishes&) const = default;
+};
 
 // Peer URLs separated by commas or blanks; none for an empty text. Errors: kUsage "bad-peer-url",
 // also for a URL that only reaches the machine itself: the next members could not join there.

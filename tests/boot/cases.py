@@ -55,6 +55,7 @@ class Bench:
             disaster.make_tree(os.path.join(cluster, "survivor"), json.load(file), tree)
         disaster.new_secret(secret)
         uuid = disaster.make_disk(image, secret, tree, os.path.join(self.shared, "uml.log"))
+        disaster.save_snapshot(os.path.join(cluster, "survivor/member/snap/db"), os.path.join(self.shared, "snapshot.db"))
         shutil.rmtree(cluster)
         shutil.rmtree(tree)
         disaster.write(ready, json.dumps({"uuid": uuid}))
@@ -142,6 +143,29 @@ def a_second_run_has_nothing_to_do(bench):
     return words[1]
 
 
+def a_backup_on_a_second_disk_is_restored(bench):
+    image, secret, uuid = bench.state_disk()
+    os.mkdir(bench.path("backup"))
+    shutil.copy(os.path.join(bench.shared, "snapshot.db"), bench.path("backup/snapshot.db"))
+    disaster.make_backup_disk(bench.path("backup.img"), bench.path("backup"))
+    before = digest(bench.path("backup.img"))
+    disaster.make_restore_job(bench.path("job.json"), uuid, "LABEL=BACKUP:/snapshot.db")
+    credentials = {vm.JOB_CREDENTIAL: bench.path("job.json"), vm.SECRET_CREDENTIAL: secret}
+    with vm.Vm(bench.machine(disks=[image, bench.path("backup.img")], credentials=credentials, via="fw_cfg",
+                             direct=True)) as running:
+        running.wait_for(vm.RESULT, BOOT_PATIENCE)
+        result = running.result()
+        expect(result[0] == 0, f"exit {result[0]}: {result[1]}")
+        expect(running.wait_off(OFF_PATIENCE), "the machine did not power off after its job")
+    expect(digest(bench.path("backup.img")) == before, "the backup's disk was changed")
+    disaster.run([os.path.join(REPOSITORY, "tests/uml/read-state-disk"), "--image", image, "--secret", secret,
+                  "--out", bench.path("after"), "--log", bench.path("uml-read.log")])
+    data = bench.path("after/var/lib/etcd")
+    for name in ("member/restored", "member/snap/db", "member.before-restore/snap/db"):
+        expect(os.path.isfile(os.path.join(data, name)), f"there is no {name} on the volume")
+    return result[1]
+
+
 def the_demonstration_passes(bench):
     with open(bench.path("demo.log"), "wb") as log:
         status = subprocess.run([os.path.join(REPOSITORY, "image/demo")], stdin=subprocess.DEVNULL, stdout=log,
@@ -156,6 +180,7 @@ def the_demonstration_passes(bench):
 
 ALL = {
     "demonstration": the_demonstration_passes,
+    "restore-from-a-backup-disk": a_backup_on_a_second_disk_is_restored,
     "second-run-has-nothing-to-do": a_second_run_has_nothing_to_do,
     "consent-for-another-disk": consent_for_another_disk_is_refused,
     "wrong-secret-stays-on-screen": a_wrong_secret_stays_on_the_screen,

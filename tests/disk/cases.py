@@ -1,6 +1,7 @@
 """The disk tier's cases: what is done to a disk, and what the program must say and leave."""
 
 import glob
+import hashlib
 import json
 import lzma
 import os
@@ -71,6 +72,44 @@ rescue undo undo --disk /dev/ubda --yes """ + FLAGS + "\n"
     left = differences(before, read_fingerprints(bench, "undone"))
     check(not left, "undo did not give everything back: %s" % "; ".join(left))
     return "%d file changed and taken back" % len(changed)
+
+
+def restore_from_a_backup_disk(bench):
+    """A snapshot on a disk with label BACKUP takes the member's place; the backup stays as it is, undo gives all back."""
+    image, backup = bench.disk("disk.img"), bench.path("backup.img")
+    os.mkdir(bench.path("backup"))
+    with open(os.path.join(bench.tree(), "var/lib/etcd/member/snap/db"), "rb") as file:
+        backend = file.read()
+    with open(bench.path("backup/snapshot.db"), "wb") as file:
+        file.write(backend + hashlib.sha256(backend).digest())
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", "BACKUP", "-d", bench.path("backup"), backup, "64M"], check=True)
+    before_backup, wishes = sha256(backup), " --strategy restore --from LABEL=BACKUP:/snapshot.db "
+    steps = bench.guest(
+        fingerprints(bench, "before", "/dev/ubda") + """
+rescue plan plan --disk auto """ + wishes + FLAGS + """
+rescue apply apply --disk auto --yes """ + wishes + FLAGS + "\n"
+        + fingerprints(bench, "applied", "/dev/ubda") + """
+rescue verify verify --disk /dev/ubda """ + FLAGS + """
+rescue undo undo --disk /dev/ubda --yes """ + FLAGS + "\n"
+        + fingerprints(bench, "undone", "/dev/ubda"), image, backup)
+    steps["plan"].expect(0)
+    applied = steps["apply"].expect(0).json()
+    texts = {stage["stage"]: stage["text"] for stage in applied["stages"]}
+    check("its digest matches" in texts["apply"], "the snapshot's digest was not compared: %s" % texts)
+    check(applied["sealed"]["header_identical"], "apply did not compare the header")
+    steps["verify"].expect(0)
+    steps["undo"].expect(0)
+    check(sha256(backup) == before_backup, "the backup's disk was changed")
+    before, after = read_fingerprints(bench, "before"), read_fingerprints(bench, "applied")
+    data = "var/lib/etcd/"
+    for name, entry in before.items():
+        if name.startswith(data + "member/"):
+            kept = after[name.replace(data + "member/", data + "member.before-restore/", 1)]
+            check(not differences({name: entry}, {name: kept}), "%s is not what it was" % name)
+    check(after[data + "member/snap/db"]["owner"] == before[data + "member/snap/db"]["owner"], "the backend has another owner")
+    left = differences(before, read_fingerprints(bench, "undone"))
+    check(not left, "undo did not give everything back: %s" % "; ".join(left))
+    return "restored from a second disk, and taken back"
 
 
 def round_trip_integrity(bench):
@@ -420,6 +459,7 @@ CASES = {
     "tpm-refuses": tpm.refuses,
     "torn-log": torn_log,
     "refusals": refusals,
+    "restore-from-a-backup-disk": restore_from_a_backup_disk,
     "two-candidates": two_candidates,
     "no-state-disk": no_state_disk,
     "tools-keep-everything": tools_keep_everything,
