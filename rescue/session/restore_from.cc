@@ -13,7 +13,6 @@
 
 #include "rescue/backup/restore.h"
 #include "rescue/disk/crypt.h"
-#include "rescue/etcd/inspect.h"
 #include "rescue/session/backup_place.h"
 #include "rescue/session/report.h"
 #include "rescue/session/stages.h"
@@ -70,9 +69,11 @@ class Meter {
   std::uint64_t total_ = 0;
 };
 
-Result<std::uint64_t> StorageOfOld(const FileView& data) {
+// Of a member, or of what an earlier run had set aside to be discarded.
+Result<std::uint64_t> StorageOf(const FileView& data, std::string_view member) {
   std::uint64_t bytes = 0;
-  for (const std::string_view directory : {etcd::kSnapDirectory, etcd::kLogDirectory}) {
+  for (const char* part : {"snap", "wal"}) {
+    const std::string directory = JoinPath(member, part);
     const auto entries = data.List(directory);
     if (!entries && IsNotFound(entries.error())) continue;
     if (!entries) return Fail(entries.error());
@@ -97,16 +98,15 @@ Status CheckMemory(const backup::Source& source) {
 }
 
 // Before the first write: does the new member fit beside the old one, or instead of it?
-Status CheckRoom(const Target& target, const RestoreRun& run) {
+Status CheckRoom(const Target& target, const RestoreRun& run, bool discards) {
   const std::uint64_t needed = run.source.restored_bytes();
   ASSIGN_OR_RETURN(const std::uint64_t free, target.data->FreeSpaceAt("member"));
   ASSIGN_OR_RETURN(const bool has_old, Exists(*target.data, "member"));
-  std::uint64_t old = 0;
-  if (has_old) {
-    ASSIGN_OR_RETURN(old, StorageOfOld(*target.data));
-  }
-  if (needed + kSmallestPage * 16 <= free + (run.restore.discards_old ? old : 0)) return {};
-  const bool would_fit = has_old && !run.restore.discards_old && needed <= free + old;
+  ASSIGN_OR_RETURN(std::uint64_t old, StorageOf(*target.data, "member"));
+  ASSIGN_OR_RETURN(const std::uint64_t left_over, StorageOf(*target.data, backup::kDiscarded));
+  old += left_over;
+  if (needed + kSmallestPage * 16 <= free + (discards ? old : 0)) return {};
+  const bool would_fit = !discards && old > 0 && needed <= free + old;
   return Fail(ErrorKind::kRefused, "no-space",
               fmt::format("restore {}: the restored member needs up to {}, {} are free{}",
                           run.source.label, FormatSize(needed), FormatSize(free),
@@ -191,7 +191,7 @@ Result<std::shared_ptr<RestoreRun>> PrepareBackup(const Context& context, const 
   ASSIGN_OR_RETURN(run->restore,
                    backup::PlanRestoreFrom(*target.data, findings ? &*findings : nullptr,
                                            run->source, member, wishes.discard_old));
-  RETURN_IF_ERROR(CheckRoom(target, *run));
+  RETURN_IF_ERROR(CheckRoom(target, *run, wishes.discard_old));
   RETURN_IF_ERROR(CheckMemory(run->source));
   if (!expected.empty() && run->restore.plan.fingerprint != expected) {
     return Fail(ErrorKind::kRefused, "plan-stale",
@@ -213,7 +213,7 @@ Result<std::shared_ptr<RestoreRun>> PlanBackup(const Context& context, const Tar
 
 Status RehearseBackup(const Context& context, RestoreRun& run, bool always) {
   StageScope stage = context.Begin(Stage::kRehearse);
-  if (!always && !run.restore.discards_old) {
+  if (!always && !context.request.backup.discard_old) {
     stage.Succeed(
         "the backup is proven while it is copied; what is built is booted in the simulator before "
         "it takes the old member's place");
@@ -228,7 +228,10 @@ Status RehearseBackup(const Context& context, RestoreRun& run, bool always) {
 }
 
 Result<std::string> ApplyBackup(const Context& context, const Target& target, RestoreRun& run) {
-  if (run.restore.discards_old) RETURN_IF_ERROR(backup::DiscardMember(*target.data));
+  // Also what an interrupted run has left of the member.
+  if (context.request.backup.discard_old) {
+    RETURN_IF_ERROR(backup::DiscardMember(*target.data));
+  }
   backup::RestoreBuilder builder(run.source, run.restore, Meter(context.observer, Stage::kApply));
   auto applied = edit::Apply(*target.data, *target.journal.files, target.journal.directory,
                              run.restore.plan.edits, "restore from a backup", &builder);
