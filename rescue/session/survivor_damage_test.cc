@@ -278,13 +278,13 @@ void RaiseTerm(FileSystem& data) {
 Damage Set(std::string bucket, const std::string& key, const std::string& value) {
   return [bucket = std::move(bucket), key = ToBytes(AsBytes(key)),
           value = ToBytes(AsBytes(value))](FileSystem& data) {
-    Commit(data, {{{bucket, false, {{key, value}}}}, {}, {}});
+    Commit(data, {{{bucket, false, {{key, value}}}}, {}, 0, {}, {}});
   };
 }
 
 Damage RemoveKey(std::string bucket, const std::string& key) {
   return [bucket = std::move(bucket), key = ToBytes(AsBytes(key))](FileSystem& data) {
-    Commit(data, {{{bucket, false, {{key, std::nullopt}}}}, {}, {}});
+    Commit(data, {{{bucket, false, {{key, std::nullopt}}}}, {}, 0, {}, {}});
   };
 }
 
