@@ -25,7 +25,7 @@ _etcd_rescue() {
   local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
   COMPREPLY=()
   if [ "$COMP_CWORD" = 1 ]; then
-    _etcd_rescue_words "inspect plan apply verify undo hash status members keys compare disks run serve wizard derive-key seal-secret --help --version"
+    _etcd_rescue_words "inspect plan apply verify undo hash status members keys compare backups snapshot initialize disks run serve wizard derive-key seal-secret --help --version"
     return
   fi
   if _etcd_rescue_value "$before"; then return; fi
@@ -40,6 +40,9 @@ _etcd_rescue() {
     members) _etcd_rescue_words "--accept --data-dir --disk --help --json --key-file --passphrase-file --profile --secret --token --wal-dir" ;;
     keys) _etcd_rescue_words "--accept --data-dir --disk --from --help --json --key-file --limit --passphrase-file --prefix --profile --rev --secret --token --values --wal-dir" ;;
     compare) _etcd_rescue_words "--accept --data-dir --disk --help --json --key-file --passphrase-file --profile --quick --secret --token --wal-dir" ;;
+    backups) _etcd_rescue_words "--accept --data-dir --disk --from --help --json --key-file --passphrase-file --profile --quick --secret --token --wal-dir" ;;
+    snapshot) _etcd_rescue_words "--help" ;;
+    initialize) _etcd_rescue_words "--accept --data-dir --disk --from --help --json --key-file --owner --passphrase-file --profile --secret --token --validation --wal-dir" ;;
     disks) _etcd_rescue_words "--help --json" ;;
     run) _etcd_rescue_words "--appliance --check --console --help --job --secret --wait-for-disk" ;;
     serve) _etcd_rescue_words "--appliance --console --help --image-key --image-signature --pin --port --spend-last-try --tpm" ;;

@@ -11,6 +11,7 @@
 #include "rescue/base/units.h"
 #include "rescue/cli/console.h"
 #include "rescue/cli/guard.h"
+#include "rescue/cli/look_backups.h"
 #include "rescue/cli/options.h"
 #include "rescue/etcd/inspect.h"
 #include "rescue/etcd/look_json.h"
@@ -25,43 +26,6 @@ using nlohmann::json;
 
 // ---- what can be said ----
 
-void AddPlaces(CLI::App& command, LookOptions& options, bool with_file) {
-  auto* directory = command
-                        .add_option("--data-dir", options.data_directories,
-                                    "etcd's data directory (it holds member/)")
-                        ->allow_extra_args(false);
-  auto* disk =
-      command
-          .add_option(
-              "--disk", options.disks,
-              "state disk: a device, an image file, a LUKS UUID, or 'auto' for the only one")
-          ->allow_extra_args(false);
-  command
-      .add_option(
-          "--wal-dir", options.log_directories,
-          "where etcd's log lies, when not in the data directory; for each --data-dir, then "
-          "each --disk, in their order ('' where nothing is to be said)")
-      ->allow_extra_args(false);
-  if (with_file) {
-    command.add_option("file", options.file, "a snapshot file, or a backend (member/snap/db)")
-        ->excludes(directory)
-        ->excludes(disk);
-  }
-  command.add_option("--secret", options.secrets, kSecretHelp)->allow_extra_args(false);
-  AddUnlock(command, options.unlock);
-  command.add_flag("--json", options.json, "one JSON document on standard output");
-}
-
-CLI::App* AddLook(CLI::App& app, LookOptions& options, const std::function<void()>& chosen,
-                  LookVerb verb, const char* name, const char* description) {
-  CLI::App* command = app.add_subcommand(name, description);
-  command->callback([&options, chosen, verb] {
-    options.verb = verb;
-    chosen();
-  });
-  return command;
-}
-
 constexpr const char* kHashExamples = R"(
 The number that `etcdctl endpoint hashkv --rev N` and `etcdutl hashkv --rev N` print.
 
@@ -75,6 +39,7 @@ The numbers of `etcdutl snapshot status`, after a check of every page.
 
 Examples:
   etcd-rescue status snapshot.db
+  etcd-rescue status Full-00000000-00081234-1795252080.gz
   etcd-rescue status --data-dir /var/lib/etcd --json)";
 
 constexpr const char* kMembersExamples = R"(
@@ -130,8 +95,46 @@ tl::unexpected<Error> Usage(std::string message, std::string hint) {
   return Fail(ErrorKind::kUsage, "no-target", std::move(message), std::move(hint));
 }
 
-// One request a place, directories first.
-Result<std::vector<session::Request>> MakeRequests(const LookOptions& options) {
+}  // namespace
+
+void AddLookPlaces(CLI::App& command, LookOptions& options, bool with_file) {
+  auto* directory = command
+                        .add_option("--data-dir", options.data_directories,
+                                    "etcd's data directory (it holds member/)")
+                        ->allow_extra_args(false);
+  auto* disk =
+      command
+          .add_option(
+              "--disk", options.disks,
+              "state disk: a device, an image file, a LUKS UUID, or 'auto' for the only one")
+          ->allow_extra_args(false);
+  command
+      .add_option(
+          "--wal-dir", options.log_directories,
+          "where etcd's log lies, when not in the data directory; for each --data-dir, then "
+          "each --disk, in their order ('' where nothing is to be said)")
+      ->allow_extra_args(false);
+  if (with_file) {
+    command.add_option("file", options.file, "a snapshot file, or a backend (member/snap/db)")
+        ->excludes(directory)
+        ->excludes(disk);
+  }
+  command.add_option("--secret", options.secrets, kSecretHelp)->allow_extra_args(false);
+  AddUnlock(command, options.unlock);
+  command.add_flag("--json", options.json, "one JSON document on standard output");
+}
+
+CLI::App* AddLook(CLI::App& app, LookOptions& options, const std::function<void()>& chosen,
+                  LookVerb verb, const char* name, const char* description) {
+  CLI::App* command = app.add_subcommand(name, description);
+  command->callback([&options, chosen, verb] {
+    options.verb = verb;
+    chosen();
+  });
+  return command;
+}
+
+Result<std::vector<session::Request>> MakeLookRequests(const LookOptions& options) {
   if (options.secrets.size() > 1 && options.secrets.size() != options.disks.size()) {
     return Usage("choose the secrets: neither one for all disks nor one for each",
                  "give --secret once, or once for every --disk");
@@ -171,11 +174,9 @@ Result<std::vector<session::Request>> MakeRequests(const LookOptions& options) {
   return requests;
 }
 
-// What one of the commands found, in both forms.
-struct Found {
-  json document = json::object();
-  std::vector<std::string> lines;
+namespace {
 
+struct Found : LookFound {
   template <typename T>
   void Take(const T& value) {
     document = etcd::ToJson(value);
@@ -189,9 +190,17 @@ Status LookAtBackend(const LookOptions& options, const ReadableFile& file, Found
     wanted.check = !options.quick;
     etcd::SnapshotStatus status;
     const Status read = etcd::ReadSnapshotStatus(file, wanted, status);
-    // Nothing is known of a file that cannot be opened as a backend.
+    // Nothing else is known of a file that cannot be opened as a backend.
     if (read || read.error().code == "backend-damaged") found.Take(status);
+    const auto verdict = session::VerdictOf(status, read);
+    found.document["verdict"] = backup::Name(verdict);
+    found.lines.push_back(fmt::format("{:<12} {}", "verdict", backup::Name(verdict)));
     RETURN_IF_ERROR(read);
+    if (verdict == backup::Verdict::kTrailerZero) {
+      return Fail(ErrorKind::kDataDamaged, "snapshot-hash-zero",
+                  "verify the snapshot: its SHA-256 is 32 zero bytes",
+                  "fetch the file again, or use another snapshot");
+    }
     if (status.trailer != etcd::SnapshotTrailer::kDiffers) return {};
     return Fail(ErrorKind::kDataDamaged, "snapshot-hash-mismatch",
                 "verify the snapshot: its SHA-256 is not the one at its end",
@@ -244,12 +253,16 @@ Result<std::string> LookAtTarget(const LookOptions& options, const session::Targ
 
 Status LookAtOne(const LookOptions& options, session::Observer& observer, session::Outcome& outcome,
                  Found& found) {
+  if (IsAboutBackups(options.verb)) return LookAtBackups(options, observer, outcome, found);
+  if (options.verb == LookVerb::kStatus && IsDelta(options.file)) {
+    return LookAtDelta(options.file, found);
+  }
   if (!options.file.empty()) {
     return session::LookAtFile(options.file, [&](const ReadableFile& file) {
       return LookAtBackend(options, file, found);
     });
   }
-  ASSIGN_OR_RETURN(auto requests, MakeRequests(options));
+  ASSIGN_OR_RETURN(auto requests, MakeLookRequests(options));
   if (requests.size() != 1) {
     return Usage(fmt::format("choose what to look at: {} places were named", requests.size()),
                  options.verb == LookVerb::kMembers
@@ -264,7 +277,7 @@ Status LookAtOne(const LookOptions& options, session::Observer& observer, sessio
 
 Status LookAtAll(const LookOptions& options, session::Observer& observer,
                  std::vector<session::Outcome>& outcomes, Found& found) {
-  ASSIGN_OR_RETURN(const auto requests, MakeRequests(options));
+  ASSIGN_OR_RETURN(const auto requests, MakeLookRequests(options));
   if (requests.size() < 2) {
     return Usage("choose what to compare: at least two survivors are needed",
                  "give --data-dir or --disk once for each");
@@ -286,6 +299,12 @@ const char* Name(LookVerb verb) {
       return "keys";
     case LookVerb::kCompare:
       return "compare";
+    case LookVerb::kBackups:
+      return "backups";
+    case LookVerb::kSave:
+      return "snapshot-save";
+    case LookVerb::kInitialize:
+      return "initialize";
   }
   return "?";
 }
@@ -312,25 +331,26 @@ void DeclareLook(CLI::App& app, LookOptions& options, const std::function<void()
   const char* const quick = "do not check every page of the backend";
   auto* hash = AddLook(app, options, chosen, LookVerb::kHash, "hash",
                        "hash of the key space at a revision, to compare with other members");
-  AddPlaces(*hash, options, /*with_file=*/true);
+  AddLookPlaces(*hash, options, /*with_file=*/true);
   hash->add_option("--rev", options.revision, "hash up to this revision; default: the latest")
       ->check(CLI::NonNegativeNumber);
   hash->footer(kHashExamples);
 
-  auto* status = AddLook(app, options, chosen, LookVerb::kStatus, "status",
-                         "hash, revision, keys and size of a snapshot or a backend");
-  AddPlaces(*status, options, /*with_file=*/true);
+  auto* status =
+      AddLook(app, options, chosen, LookVerb::kStatus, "status",
+              "hash, revision, keys and size of a snapshot or a backend; what a delta holds");
+  AddLookPlaces(*status, options, /*with_file=*/true);
   status->add_flag("--quick", options.quick, quick);
   status->footer(kStatusExamples);
 
   auto* members = AddLook(app, options, chosen, LookVerb::kMembers, "members",
                           "who is in the cluster, according to every place that says so");
-  AddPlaces(*members, options, /*with_file=*/false);
+  AddLookPlaces(*members, options, /*with_file=*/false);
   members->footer(kMembersExamples);
 
   auto* keys = AddLook(app, options, chosen, LookVerb::kKeys, "keys",
                        "list keys with revisions, lease and size");
-  AddPlaces(*keys, options, /*with_file=*/true);
+  AddLookPlaces(*keys, options, /*with_file=*/true);
   keys->add_option("--prefix", options.prefix, "keys that start with this");
   keys->add_option("--from", options.from, "keys from this one on");
   keys->add_option("--limit", options.limit, "at most so many keys")->check(CLI::NonNegativeNumber);
@@ -341,9 +361,10 @@ void DeclareLook(CLI::App& app, LookOptions& options, const std::function<void()
 
   auto* compare = AddLook(app, options, chosen, LookVerb::kCompare, "compare",
                           "which of several survivors is ahead, and do they hold the same data");
-  AddPlaces(*compare, options, /*with_file=*/false);
+  AddLookPlaces(*compare, options, /*with_file=*/false);
   compare->add_flag("--quick", options.quick, quick);
   compare->footer(kCompareExamples);
+  DeclareBackups(app, options, chosen);
 }
 
 int RunLook(const LookOptions& options) {

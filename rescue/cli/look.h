@@ -1,5 +1,6 @@
-// The commands that only look: hash, status, members, keys, compare. Nothing is written; a disk is
-// looked at through a view.
+// The commands that only look: hash, status, members, keys, compare; backups, snapshot save and
+// initialize (look_backups.h). Nothing is written where they look; a disk is looked at through a
+// view.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -12,7 +13,7 @@
 
 namespace rescue::cli {
 
-enum class LookVerb { kHash, kStatus, kMembers, kKeys, kCompare };
+enum class LookVerb { kHash, kStatus, kMembers, kKeys, kCompare, kBackups, kSave, kInitialize };
 
 struct LookOptions {
   LookVerb verb = LookVerb::kStatus;
@@ -29,6 +30,11 @@ struct LookOptions {
   std::string prefix;
   std::string from;
   bool values = false;
+  std::string from_backup;            // --from of backups and initialize
+  std::string out;                    // of snapshot save
+  bool with_tail = false;             // the same
+  std::string validation = "sanity";  // of initialize: or "full"
+  std::string owner;                  // the same
   bool quick = false;
   bool json = false;
 };
