@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kTypes[] = {"linux", "vt100", "vt220", "xterm-256color", "screen"};
 
 TEST_CASE("EveryUsualTerminalGetsAScreen") {
-  std::setlocale(LC_CTYPE, "C.UTF-8");
+  REQUIRE(std::setlocale(LC_CTYPE, "C.UTF-8") != nullptr);
   for (const auto* type : kTypes) {
     INFO(type);
     auto terminal = Terminal::Open(type, {24, 80}, true);
@@ -71,7 +71,7 @@ TEST_CASE("TerminalsThatCannotAreToldApart") {
 }
 
 TEST_CASE("AFullPictureStaysUnderFourKilobytes") {
-  std::setlocale(LC_CTYPE, "C.UTF-8");
+  REQUIRE(std::setlocale(LC_CTYPE, "C.UTF-8") != nullptr);
   for (const auto* type : kTypes) {
     auto terminal = Terminal::Open(type, {24, 80}, true);
     REQUIRE(terminal);

@@ -6,6 +6,8 @@
 #include <curses.h>
 #include <term.h>
 
+#include <cstdint>
+
 #include "rescue/base/unique_fd.h"
 
 namespace rescue::tui {
@@ -22,8 +24,8 @@ TerminalKind KindOfTerminal(const std::string& type) {
   }
   // (char*)-1 stands for a capability that is no string at all.
   const auto has = [](const char* name) {
-    const char* value = ::tigetstr(name);
-    return value != nullptr && value != reinterpret_cast<const char*>(-1);
+    const auto value = reinterpret_cast<std::intptr_t>(::tigetstr(name));
+    return value != 0 && value != -1;
   };
   const bool moves = has("cup") && has("clear");
   ::del_curterm(cur_term);

@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "terminal"))
 
 import cases  # noqa: E402
 import screens  # noqa: E402
+import tpm_cases  # noqa: E402
 import vm  # noqa: E402
 from disaster import Failure  # noqa: E402
 from picture import Picture  # noqa: E402
@@ -20,6 +21,8 @@ from picture import Picture  # noqa: E402
 BOOT_PATIENCE = 300   # seconds to the first picture, emulated on a busy machine
 STEP_PATIENCE = 300   # to the next one: nothing is lost by waiting, and a busy machine takes its time
 LOOK_EVERY = 0.5
+
+PIN, WRONG_PIN = "correct-horse-8151623", "wrong-horse"
 
 
 def expect(condition, words):
@@ -174,6 +177,40 @@ def the_wizard_on_the_screen(bench):
     return f"rescued on VGA, picture: {os.path.basename(kept)}"
 
 
+def the_wizard_asks_for_the_pin(bench):
+    """A secret that one boot has sealed with a PIN opens the disk in the next; a wrong PIN is counted and asked again."""
+    image, secret, uuid = bench.state_disk()
+    state = bench.path("tpm-state")
+    with vm.Vm(bench.machine(tpm_state=state, credentials={
+            vm.JOB_CREDENTIAL: tpm_cases.seal_job(bench, to="nv", pin=True), vm.SECRET_CREDENTIAL: secret})) as running:
+        for question in (rb"New PIN: ", rb"The same PIN again: "):
+            running.wait_for(question, BOOT_PATIENCE)
+            running.type(PIN.encode() + b"\r")
+        running.wait_for(vm.RESULT, STEP_PATIENCE)
+        expect(running.result()[0] == 0, f"sealing ended with {running.result()}")
+        expect(running.wait_off(60), "the machine did not power off")
+    before = cases.digest(image)
+    with vm.Vm(bench.machine(tpm_state=state, disks=[image])) as running:
+        line = SerialLine(running, bench.path("console.log"))
+        expect("> the TPM of this machine" in to_sources(line, uuid), "the TPM is not offered first")
+        line.enter()
+        line.wait("> PIN", "left until the TPM locks")
+        line.type(WRONG_PIN)
+        line.enter()
+        line.wait("the PIN is wrong", "> PIN")
+        line.type(PIN)
+        line.enter()
+        line.wait("Diagnosis", "as it is")
+        line.type("q")
+        line.wait("Leave the wizard?")
+        line.type("o")
+        expect(running.wait_off(60), "the machine did not power off")
+    with open(bench.path("console.log"), "rb") as file:
+        expect(PIN.encode() not in file.read(), "the PIN is in the console log")
+    expect(cases.digest(image) == before, "looking changed the disk")
+    return "a wrong PIN, then the right one, on ttyS0"
+
+
 def without_a_job_the_wizard_waits(bench):
     """On both consoles, with no login and no shell; the second one watches, takes over, and a lost key does no harm."""
     image, _, uuid = bench.state_disk()
@@ -201,5 +238,6 @@ def without_a_job_the_wizard_waits(bench):
 cases.ALL.update({
     "wizard-on-serial-line": the_wizard_on_a_serial_line,
     "wizard-on-vga": the_wizard_on_the_screen,
+    "wizard-asks-for-tpm-pin": the_wizard_asks_for_the_pin,
     "wizard-on-two-consoles": without_a_job_the_wizard_waits,
 })

@@ -27,13 +27,13 @@ Status Reshape(const std::string& data_directory, std::uint64_t page_size, std::
 
 int Main(int count, char** words) {
   if (count != 3 && count != 4) {
-    std::fputs("usage: reshape-backend DATA_DIR PAGE_SIZE [FIRST_BYTE]\n", stderr);
+    (void)std::fputs("usage: reshape-backend DATA_DIR PAGE_SIZE [FIRST_BYTE]\n", stderr);
     return 1;
   }
   const auto done = Reshape(words[1], std::strtoull(words[2], nullptr, 10),
                             count == 4 ? std::strtoull(words[3], nullptr, 10) : 0);
   if (done) return 0;
-  std::fprintf(stderr, "%s\n", done.error().message.c_str());
+  (void)std::fprintf(stderr, "%s\n", done.error().message.c_str());
   return 1;
 }
 
@@ -44,7 +44,7 @@ int main(int count, char** words) {
   try {
     return rescue::Main(count, words);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
+    (void)std::fprintf(stderr, "%s\n", error.what());
     return 1;
   }
 }
