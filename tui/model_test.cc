@@ -211,6 +211,17 @@ TEST_CASE("NothingOfASecretIsInAnyView") {
   CHECK(story.model.secret.empty());
 }
 
+TEST_CASE("EnterWithoutASecretSaysSo") {
+  Story story;
+  ToSecret(story);
+  story.Press("enter");
+  story.Press("enter");
+  CHECK_FALSE(story.model.work.running);
+  CHECK(Says(story.model, "Nothing has been typed yet"));
+  story.Type("k");
+  CHECK_FALSE(Says(story.model, "Nothing has been typed yet"));
+}
+
 TEST_CASE("APastedSecretMayHaveLineBreaks") {
   for (const bool bracketed : {true, false}) {
     Story story;

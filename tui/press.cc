@@ -86,8 +86,11 @@ Effects Edit(Model& model, const View& view, const Key& key) {
   return Fill(model, number, ToUtf8(text));
 }
 
+constexpr const char* kNothingTyped = "Nothing has been typed yet.";
+
 void EditSecret(Model& model, const Key& key) {
   model.secret_ends = 0;
+  if (!model.notice.empty() && model.notice.front().text == kNothingTyped) model.notice.clear();
   if (key.kind == Key::Kind::kControlU) return WipeSecret(model);
   if (key.kind == Key::Kind::kBackspace) {
     if (model.secret_size > 0) model.secret.Reveal()[--model.secret_size] = std::byte{0};
@@ -126,7 +129,10 @@ Effects PressInSecret(Model& model, const Key& key) {
     model.pasting = key.kind == Key::Kind::kPasteBegin;
     return {};
   }
-  if (model.secret_size == 0) return {};
+  if (model.secret_size == 0) {
+    if (!model.pasting) model.notice = {Text(kNothingTyped, Style::kWarn)};
+    return {};
+  }
   // A PIN is one line.
   if (model.step == SecretStep::kPin) {
     return model.pasting ? Effects{} : kSecretScreen.act(model, Action::kContinue);

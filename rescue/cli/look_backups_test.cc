@@ -23,8 +23,8 @@ using testing::RunProgram;
 
 struct Survivor {
   rescue::testing::TemporaryDirectory directory;
-  Survivor() {
-    rescue::testing::UnpackArchive(rescue::testing::FixturePath("survivors/3530-learner.tar.xz"),
+  explicit Survivor(const std::string& name = "3530-learner") {
+    rescue::testing::UnpackArchive(rescue::testing::FixturePath("survivors/" + name + ".tar.xz"),
                                    directory.path());
   }
   fs::path path() const { return directory.path(); }
@@ -175,15 +175,15 @@ TEST_CASE("ASavedSnapshotIsWhatEtcdctlWouldWrite") {
 }
 
 TEST_CASE("WhatIsOnlyInTheLogIsSaidAndNeverHidden") {
-  const Survivor survivor;
+  const Survivor survivor("3516-leader");
   const std::string out = (survivor.path() / "saved.db").string();
   const auto saved = Ask({"snapshot", "save", "--data-dir", survivor.data(), "--out", out});
   REQUIRE(saved.status == 0);
   const auto& tail = saved.document["snapshot-save"]["log_only"];
   REQUIRE(tail["known"] == true);
-  REQUIRE(tail["entries"].get<int>() > 0);
-  CHECK(tail["last_index"].get<int>() - tail["first_index"].get<int>() + 1 ==
-        tail["entries"].get<int>());
+  CHECK(tail["entries"] == 96);
+  CHECK(tail["first_index"] == 2272);
+  CHECK(tail["last_index"] == 2367);
   const auto refused =
       Ask({"snapshot", "save", "--data-dir", survivor.data(), "--out", out + "2", "--with-tail"});
   CHECK(refused.status == 7);

@@ -46,12 +46,13 @@ class SerialLine:
         return self.picture.text()
 
     def wait(self, *texts, patience=STEP_PATIENCE):
-        """The picture once it shows these texts and stands still: a person types no sooner."""
+        """The picture once it shows these texts, however their lines are broken, and stands still: a person types no sooner."""
         end = time.monotonic() + patience
         while True:
             before = self.seen
             shown = self.look(LOOK_EVERY)
-            if self.seen == before and all(text in shown for text in texts):
+            flowing = " ".join(shown.split())
+            if self.seen == before and all(text in flowing for text in texts):
                 return shown
             expect(time.monotonic() < end, f"{texts} was not on the serial line within {patience} s:\n{shown}")
 
