@@ -173,6 +173,8 @@ int Dispatch(const Options& options) {
       return RunWizard(options.wizard);
     case Verb::kButtons:
       return RunButtons(options.buttons);
+    case Verb::kFetchJob:
+      return RunFetchJob(options.fetch);
   }
   return static_cast<int>(ErrorKind::kUsage);
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -65,6 +66,29 @@ TEST_CASE("JsonIsOneDocumentAlsoForAnError") {
   const auto error = RunProgram({"verify", "--data-dir", unpacked.data(), "--json"});
   CHECK(error.status == 10);
   CHECK(nlohmann::json::parse(error.output)["error"]["code"] == "survivor-not-a-voter");
+}
+
+TEST_CASE("OfSeveralJobsTheFirstThatExistsIsTaken") {
+  const rescue::testing::TemporaryDirectory directory;
+  const auto path = [&](const char* name) { return (directory.path() / name).string(); };
+  std::ofstream(path("bad.json")) << "{}";
+  std::ofstream(path("good.json")) << R"({"version": 1, "consent": {"luks-uuid": "a"}})";
+  const auto check = [&](std::vector<const char*> names) {
+    std::vector<std::string> words = {"run", "--check"};
+    for (const auto* name : names) words.insert(words.end(), {"--job", path(name)});
+    return RunProgram(words).status;
+  };
+  CHECK(check({"missing.json", "good.json"}) == 0);
+  CHECK(check({"good.json", "bad.json"}) == 0);
+  CHECK(check({"bad.json", "good.json"}) == 2);
+  CHECK(check({"missing.json", "missing-too.json"}) == 2);
+}
+
+TEST_CASE("TheJobOnTheEspIsForTheApplianceOnly") {
+  const rescue::testing::TemporaryDirectory directory;
+  const std::string to = (directory.path() / "job.json").string();
+  CHECK(RunProgram({"fetch-job", "--to", to}).status == 7);
+  CHECK_FALSE(fs::exists(to));
 }
 
 TEST_CASE("AJobAlwaysEndsWithAResultLine") {

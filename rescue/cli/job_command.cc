@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+
 #include "rescue/base/file.h"
 #include "rescue/base/real_file_system.h"
 #include "rescue/base/units.h"
@@ -14,8 +17,6 @@
 namespace rescue::cli {
 namespace {
 
-constexpr std::uint64_t kLargestJob = kMiB;
-
 Result<Bytes> ReadJobFile(const std::string& path) {
   std::string directory = ParentPath(path);
   if (directory.empty()) directory = path.starts_with('/') ? "/" : ".";
@@ -24,7 +25,11 @@ Result<Bytes> ReadJobFile(const std::string& path) {
 }
 
 Result<session::Job> ReadJob(const JobOptions& options) {
-  const auto text = ReadJobFile(options.job);
+  // One that is there and cannot be read is an error, not a reason to take another.
+  const auto there = std::ranges::find_if(options.jobs, [](const std::string& path) {
+    return ::access(path.c_str(), F_OK) == 0 || errno != ENOENT;
+  });
+  const auto text = ReadJobFile(there == options.jobs.end() ? options.jobs.front() : *there);
   if (!text) {
     return Fail(ErrorKind::kUsage, "bad-job", "read the job: " + text.error().message,
                 "name a readable job document of at most 1 MiB");

@@ -170,7 +170,10 @@ void Declare(CLI::App& app, Options& options) {
                         "list disks and why each is a state disk or not");
   disks->add_flag("--json", target.json, "one JSON document on standard output");
   auto* run = AddVerb(app, options, Verb::kRun, "run", "do a whole job unattended");
-  run->add_option("--job", options.job.job, "the job document (see README)")->required();
+  run->add_option("--job", options.job.jobs,
+                  "the job document (see README); of several, the first that exists")
+      ->required()
+      ->allow_extra_args(false);
   run->add_option("--secret", options.job.secret, "as elsewhere; default: what the job says");
   run->add_option("--console", options.job.consoles,
                   "also write the progress to this terminal; may be repeated")
@@ -184,6 +187,7 @@ void Declare(CLI::App& app, Options& options) {
   DeclareServe(app, options.serve, [&options] { options.verb = Verb::kServe; });
   DeclareWizard(app, options);
   DeclareButtons(app, options.buttons, [&options] { options.verb = Verb::kButtons; });
+  DeclareFetchJob(app, options.fetch, [&options] { options.verb = Verb::kFetchJob; });
   auto* key = AddVerb(app, options, Verb::kDeriveKey, "derive-key",
                       "print a disk's key, derived from the master secret, in hexadecimal");
   key->add_option("--luks-uuid", options.key.luks_uuid, "the disk's LUKS UUID")->required();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rescue/cli/buttons.h"
+#include "rescue/cli/fetch_job.h"
 #include "rescue/cli/look.h"
 #include "rescue/cli/seal.h"
 #include "rescue/cli/serve_command.h"
@@ -34,8 +35,8 @@ struct TargetOptions {
 };
 
 struct JobOptions {
-  std::string job;
-  std::string secret;  // empty: as the job says
+  std::vector<std::string> jobs;  // the first one that exists
+  std::string secret;             // empty: as the job says
   std::vector<std::string> consoles;
   bool check = false;
   bool appliance = false;
@@ -68,7 +69,8 @@ enum class Verb {
   kLook,
   kWizard,
   kServe,
-  kButtons
+  kButtons,
+  kFetchJob
 };
 
 struct Options {
@@ -79,6 +81,7 @@ struct Options {
   SealOptions seal;
   LookOptions look;
   ButtonOptions buttons;
+  FetchOptions fetch;
   WizardWords wizard;
   ServeWords serve;
 };

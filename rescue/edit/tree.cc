@@ -77,7 +77,7 @@ Status RemoveTree(FileSystem& data, std::string_view path) {
     return {};
   }));
   for (const std::string& entry : entries) {
-    const Status removed = data.Remove(entry);
+    Status removed = data.Remove(entry);
     if (!removed && !IsNotFound(removed.error())) return removed;
   }
   return {};

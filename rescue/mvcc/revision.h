@@ -16,6 +16,7 @@ namespace rescue::mvcc {
 struct Revision {
   std::uint64_t main = 0;
   std::uint64_t sub = 0;
+  // NOLINTNEXTLINE(modernize-use-nullptr): there is no pointer here
   auto operator<=>(const Revision&) const = default;
 };
 

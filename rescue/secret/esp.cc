@@ -115,9 +115,10 @@ std::optional<std::string> FindEsp() {
   return device;
 }
 
-Result<std::optional<Bytes>> ReadFromEsp(const std::string& device, std::size_t limit) {
+Result<std::optional<Bytes>> ReadFromEsp(const std::string& device, const char* name,
+                                         std::size_t limit) {
   ASSIGN_OR_RETURN(const Mounted esp, Mounted::Mount(device, /*writable=*/false));
-  const UniqueFd fd(::open(esp.Path(kBlobOnEsp).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const UniqueFd fd(::open(esp.Path(name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd && errno == ENOENT) return std::nullopt;
   if (!fd) return FailEsp("read", errno);
   ASSIGN_OR_RETURN(auto content, ReadAll(fd.get(), limit));

@@ -79,7 +79,7 @@ Result<FoundBlob> FindBlob(const Tpm& tpm, const std::string& file,
   if (file.empty()) {
     const auto esp = FindEsp();
     if (esp) {
-      ASSIGN_OR_RETURN(const auto content, ReadFromEsp(*esp, kMaxFile));
+      ASSIGN_OR_RETURN(const auto content, ReadFromEsp(*esp, kBlobOnEsp, kMaxFile));
       if (content) return Found(std::string(kBlobOnEsp) + " on the ESP", *content);
     }
     ASSIGN_OR_RETURN(const auto content, ReadFromNv(tpm));

@@ -134,14 +134,14 @@ def a_blob_works_as_text_in_a_credential(bench):
 
 
 def a_blob_on_the_esp_is_found(bench):
-    """Sealed by the image itself onto the disk that it was booted from."""
+    """Sealed by the image itself onto the disk that it was booted from; the next boot finds its job there, too."""
     image, secret, uuid = bench.state_disk()
     state, boot_disk = bench.path("tpm-state"), image_with(bench, "boot.raw", {})
     result, _ = boot_to_result(bench, tpm_state=state, boot_disk=boot_disk, credentials={
         vm.JOB_CREDENTIAL: seal_job(bench, to="esp"), vm.SECRET_CREDENTIAL: secret})
     expect(result[0] == 0 and "on the ESP" in result[1], f"exit {result[0]}: {result[1]}")
-    result, _ = boot_to_result(bench, tpm_state=state, boot_disk=boot_disk, disks=[image],
-                               credentials={vm.JOB_CREDENTIAL: tpm_job(bench, uuid)})
+    disaster.run(["mcopy", "-o", "-i", f"{boot_disk}@@{esp_offset(boot_disk)}", tpm_job(bench, uuid), "::/etcd-rescue/job.json"])
+    result, _ = boot_to_result(bench, tpm_state=state, boot_disk=boot_disk, disks=[image])
     expect(result[0] == 0 and result[1].startswith("rescued: "), f"exit {result[0]}: {result[1]}")
     return result[1]
 
