@@ -10,6 +10,7 @@ class Picture:
         self.columns, self.rows = columns, rows
         self.row = self.column = 0
         self.rest = b""
+        self.top, self.bottom = 0, rows  # what scrolls (DECSTBM): from, up to and without
         self.clear()
 
     def clear(self):
@@ -22,13 +23,17 @@ class Picture:
         text = (self.rest + data).decode(errors="surrogateescape")
         self.rest = b""
         # A sequence, or a character, may be cut in two by the end of the data.
-        cut = re.search(r"\x1b(\[[0-9;?]*)?$|[\udc80-\udcff]+$", text)
+        cut = re.search(r"\x1b(\[[0-9;?]*|[()])?$|[\udc80-\udcff]+$", text)
         if cut:
             self.rest = cut[0].encode(errors="surrogateescape")
             text = text[:cut.start()]
         for match in SEQUENCE.finditer(text):
             if match[2]:
                 self.control(match[1], match[2])
+            elif match[0] == "\x1bD":
+                self.down()
+            elif match[0] == "\x1bM":
+                self.up()
             elif match[0][0] == "\x1b":
                 continue
             elif match[0] < " ":
@@ -48,10 +53,25 @@ class Picture:
             self.column = min(self.columns - 1, self.column // 8 * 8 + 8)
 
     def down(self):
-        if self.row + 1 < self.rows:
+        if self.row + 1 == self.bottom:
+            self.shift(self.top, 1)
+        elif self.row + 1 < self.rows:
             self.row += 1
+
+    def up(self):
+        if self.row == self.top:
+            self.shift(self.top, -1)
         else:
-            self.lines = self.lines[1:] + [[" "] * self.columns]
+            self.row = max(0, self.row - 1)
+
+    def shift(self, start, count):
+        """Lines from `start` to the end of what scrolls move up by `count`, or down when it is negative."""
+        if not self.top <= start < self.bottom:
+            return
+        part = self.lines[start:self.bottom]
+        empty = [[" "] * self.columns for _ in range(min(abs(count), len(part)))]
+        part = part[count:] + empty if count > 0 else empty + part[:max(len(part) + count, 0)]
+        self.lines[start:self.bottom] = part
 
     def put(self, character):
         if self.column >= self.columns:
@@ -102,9 +122,11 @@ class Picture:
         elif final == "b":
             for _ in range(count):
                 self.put(line[column - 1])
+        elif final == "r":
+            bottom = numbers[1] if len(numbers) > 1 else 0
+            self.top, self.bottom = count - 1, min(bottom or self.rows, self.rows)
+            self.row = self.column = 0
         elif final == "L":
-            self.lines = (self.lines[:self.row] + [[" "] * self.columns for _ in range(count)]
-                          + self.lines[self.row:])[:self.rows]
+            self.shift(self.row, -count)
         elif final == "M":
-            self.lines = (self.lines[:self.row] + self.lines[self.row + count:]
-                          + [[" "] * self.columns for _ in range(count)])[:self.rows]
+            self.shift(self.row, count)
