@@ -25,7 +25,7 @@ constexpr milliseconds kBeat{5000};
 constexpr milliseconds kAbsent{250};
 // After SIGTERM a line may take so long to swallow the final record.
 constexpr milliseconds kLastWords{10000};
-constexpr std::size_t kInput = 64 * 1024;
+constexpr std::size_t kInput = std::size_t{64} * 1024;
 
 // SIGTERM and SIGINT as a descriptor, while it lives; SIGPIPE and SIGHUP are nobody's business
 // here.

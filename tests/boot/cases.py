@@ -1,6 +1,8 @@
 """The boot tier's cases: what the booted image does with jobs, secrets and consent, seen from its consoles.
 
 Each case is a function of a Bench; it raises Failure (or vm.MachineError) and returns a summary line."""
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -33,13 +35,21 @@ class Bench:
     def path(self, name):
         return os.path.join(self.work, name)
 
+    @contextlib.contextmanager
+    def alone(self, what):
+        """Two cases run at once: what they share is made by one of them while the other waits."""
+        with open(os.path.join(os.path.dirname(self.shared), f"{what}.lock"), "w", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def state_disk(self):
         """(image of its own, secret file, UUID): made once a run, then copied."""
         ready = os.path.join(self.shared, "state.json")
-        if not os.path.exists(ready):
-            shutil.rmtree(self.shared, ignore_errors=True)
-            os.makedirs(self.shared, mode=0o700)
-            self._make_state_disk(ready)
+        with self.alone("state-disk"):
+            if not os.path.exists(ready):
+                shutil.rmtree(self.shared, ignore_errors=True)
+                os.makedirs(self.shared, mode=0o700)
+                self._make_state_disk(ready)
         with open(ready, encoding="utf-8") as file:
             uuid = json.load(file)["uuid"]
         subprocess.run(["cp", "--sparse=always", os.path.join(self.shared, "state.img"), self.path("state.img")],

@@ -106,9 +106,10 @@ def make_exports(bench):
     """Once for each image; returns the folder."""
     folder = exports_folder(bench)
     ready = os.path.join(folder, "SHA256SUMS")
-    if not os.path.exists(ready) or os.path.getmtime(ready) < os.path.getmtime(part("raw")):
-        shutil.rmtree(folder, ignore_errors=True)
-        disaster.run([os.path.join(REPOSITORY, "image/export"), "--out", folder])
+    with bench.alone("exports"):
+        if not os.path.exists(ready) or os.path.getmtime(ready) < os.path.getmtime(part("raw")):
+            shutil.rmtree(folder, ignore_errors=True)
+            disaster.run([os.path.join(REPOSITORY, "image/export"), "--out", folder])
     return folder
 
 

@@ -94,13 +94,14 @@ def boot_to_result(bench, patience=BOOT_PATIENCE, **parts):
 def sealed_tpm(bench, secret):
     """A copy of a TPM into which a boot of the image has sealed this secret (NV index)."""
     ready = os.path.join(bench.shared, "sealed-tpm")
-    if not os.path.isdir(ready):
-        fresh = bench.path("tpm-fresh")
-        result, _ = boot_to_result(bench, tpm_state=fresh, credentials={
-            vm.JOB_CREDENTIAL: seal_job(bench, to="nv"), vm.SECRET_CREDENTIAL: secret})
-        expect(result[0] == 0, f"sealing ended with exit {result[0]}: {result[1]}")
-        expect("NV index" in result[1], f"it does not say where the secret is: {result[1]}")
-        shutil.copytree(fresh, ready, ignore=shutil.ignore_patterns(".lock"))
+    with bench.alone("sealed-tpm"):
+        if not os.path.isdir(ready):
+            fresh = bench.path("tpm-fresh")
+            result, _ = boot_to_result(bench, tpm_state=fresh, credentials={
+                vm.JOB_CREDENTIAL: seal_job(bench, to="nv"), vm.SECRET_CREDENTIAL: secret})
+            expect(result[0] == 0, f"sealing ended with exit {result[0]}: {result[1]}")
+            expect("NV index" in result[1], f"it does not say where the secret is: {result[1]}")
+            shutil.copytree(fresh, ready, ignore=shutil.ignore_patterns(".lock"))
     return shutil.copytree(ready, bench.path("tpm-state"))
 
 
