@@ -70,7 +70,7 @@ TEST_CASE("TextAndBytesOfABlobAreTheSame") {
   CHECK(UnarmorBlob(AsBytes(text)) == blob);
   // From a serial console, with what stands around it.
   std::string copied = "  seal ok\r\n" + text + "RESULT exit=0\r\n";
-  for (std::size_t at = 0; (at = copied.find("\n", at)) != std::string::npos; at += 4) {
+  for (std::size_t at = 0; (at = copied.find('\n', at)) != std::string::npos; at += 4) {
     copied.replace(at, 1, "\r\n  ");
   }
   CHECK(UnarmorBlob(AsBytes(copied)) == blob);
