@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-TIERS = ("fuzz", "peers", "disk", "boot")
+TIERS = ("fuzz", "peers", "disk", "terminal", "boot")
 
 
 def tier_of(name):
