@@ -1,5 +1,7 @@
 #include "rescue/backup/copy.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <condition_variable>
@@ -15,6 +17,43 @@ constexpr std::size_t kPiece = std::size_t{1} << 20;
 constexpr std::size_t kPieces = 6;  // so many may wait to be hashed
 // Writing starts in pieces that a disk likes; each is a call.
 constexpr std::uint64_t kWriteBehind = std::uint64_t{8} << 20;
+
+// Where the kernel copies: pieces that stay in a processor's cache until they were hashed.
+constexpr std::uint64_t kCopied = std::uint64_t{4} << 20;
+constexpr std::size_t kReadBack = std::size_t{256} << 10;
+
+// Hashes a stream but for its last bytes.
+class TailHasher {
+ public:
+  // The last bytes so far are held back: they may be the digest.
+  void Update(ByteView piece) {
+    size_ += piece.size();
+    const std::size_t kept = sizeof(Sha256Digest);
+    if (piece.size() >= kept) {
+      hasher_.Update(held_);
+      hasher_.Update(piece.first(piece.size() - kept));
+      held_ = ToBytes(piece.last(kept));
+      return;
+    }
+    Append(held_, piece);
+    if (held_.size() <= kept) return;
+    const std::size_t over = held_.size() - kept;
+    hasher_.Update(ByteView(held_).first(over));
+    held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(over));
+  }
+  Copied Finish() {
+    Copied copied;
+    copied.size = size_;
+    copied.without_last = hasher_.Finish();
+    std::copy(held_.begin(), held_.end(), copied.last.begin());
+    return copied;
+  }
+
+ private:
+  Sha256Hasher hasher_;
+  Bytes held_;
+  std::uint64_t size_ = 0;
+};
 
 // Hashes pieces in the order in which they are given, in its own thread.
 class HashThread {
@@ -43,11 +82,7 @@ class HashThread {
   Copied Finish() {
     Stop();
     thread_.join();
-    Copied copied;
-    copied.size = size_;
-    copied.without_last = hasher_.Finish();
-    std::copy(held_.begin(), held_.end(), copied.last.begin());
-    return copied;
+    return hasher_.Finish();
   }
 
  private:
@@ -66,28 +101,11 @@ class HashThread {
         if (hashed_ == given_) return;
         piece = ByteView(buffers_[hashed_ % kPieces]).first(counts_[hashed_ % kPieces]);
       }
-      Update(piece);
+      hasher_.Update(piece);
       const std::scoped_lock lock(mutex_);
       ++hashed_;
       changed_.notify_all();
     }
-  }
-
-  // The last bytes so far are held back: they may be the digest.
-  void Update(ByteView piece) {
-    size_ += piece.size();
-    const std::size_t kept = sizeof(Sha256Digest);
-    if (piece.size() >= kept) {
-      hasher_.Update(held_);
-      hasher_.Update(piece.first(piece.size() - kept));
-      held_ = ToBytes(piece.last(kept));
-      return;
-    }
-    Append(held_, piece);
-    if (held_.size() <= kept) return;
-    const std::size_t over = held_.size() - kept;
-    hasher_.Update(ByteView(held_).first(over));
-    held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(over));
   }
 
   std::mutex mutex_;
@@ -98,11 +116,105 @@ class HashThread {
   std::size_t hashed_ = 0;
   bool stopped_ = false;
 
-  Sha256Hasher hasher_;
-  Bytes held_;
-  std::uint64_t size_ = 0;
+  TailHasher hasher_;
   std::thread thread_;  // last: it uses the others
 };
+
+// Hashes a file that grows, as far as it was said to reach, in its own thread.
+class ReadBackThread {
+ public:
+  explicit ReadBackThread(const ReadableFile& file) : file_(file), thread_([this] { Run(); }) {}
+  ~ReadBackThread() {
+    Stop();
+    if (thread_.joinable()) thread_.join();
+  }
+  ReadBackThread(const ReadBackThread&) = delete;
+  ReadBackThread& operator=(const ReadBackThread&) = delete;
+
+  void Reaches(std::uint64_t size) {
+    const std::scoped_lock lock(mutex_);
+    size_ = size;
+    changed_.notify_all();
+  }
+  // Waits until all of it is hashed.
+  Result<Copied> Finish() {
+    Stop();
+    thread_.join();
+    RETURN_IF_ERROR(status_);
+    return hasher_.Finish();
+  }
+
+ private:
+  void Stop() {
+    const std::scoped_lock lock(mutex_);
+    stopped_ = true;
+    changed_.notify_all();
+  }
+
+  void Run() {
+    Bytes buffer(kReadBack);
+    std::uint64_t done = 0;
+    while (true) {
+      std::uint64_t size = 0;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return done < size_ || stopped_; });
+        size = size_;
+      }
+      if (done == size) return;
+      for (; done < size;) {
+        const auto count =
+            static_cast<std::size_t>(std::min<std::uint64_t>(kReadBack, size - done));
+        const auto got = file_.ReadAt(done, std::span(buffer).first(count));
+        if (!got || *got != count) {
+          status_ = got ? Fail(ErrorKind::kOther, "io",
+                               fmt::format("read the copy back: it ends at {} instead of {}",
+                                           done + *got, size))
+                        : Status(Fail(got.error()));
+          return;
+        }
+        hasher_.Update(ByteView(buffer).first(count));
+        done += count;
+      }
+    }
+  }
+
+  const ReadableFile& file_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::uint64_t size_ = 0;
+  bool stopped_ = false;
+
+  TailHasher hasher_;
+  Status status_;
+  std::thread thread_;  // last: it uses the others
+};
+
+// A file from its start.
+class FileStream final : public ByteSource {
+ public:
+  explicit FileStream(const ReadableFile& file) : file_(file) {}
+  Result<std::size_t> Read(std::span<std::byte> into) override {
+    ASSIGN_OR_RETURN(const std::size_t got, file_.ReadAt(position_, into));
+    position_ += got;
+    return got;
+  }
+  std::uint64_t stored_position() const override { return position_; }
+
+ private:
+  const ReadableFile& file_;
+  std::uint64_t position_ = 0;
+};
+
+// By reading and writing: what the kernel has left over.
+Result<std::uint64_t> CopyPiece(const ReadableFile& source, FileSystem& files,
+                                const std::string& path, std::uint64_t offset,
+                                std::uint64_t length) {
+  Bytes buffer(length);
+  ASSIGN_OR_RETURN(const std::size_t got, source.ReadAt(offset, buffer));
+  RETURN_IF_ERROR(files.WriteAt(path, offset, ByteView(buffer).first(got)));
+  return got;
+}
 
 }  // namespace
 
@@ -125,6 +237,38 @@ Result<Copied> CopyHashed(ByteSource& source, FileSystem& files, const std::stri
       started = written;
     }
     if (progress) progress(written);
+  }
+  return hash.Finish();
+}
+
+Result<Copied> CopyFileHashed(const ReadableFile& source, FileSystem& files,
+                              const std::string& path,
+                              const std::function<void(std::uint64_t)>& progress) {
+  std::uint64_t done = CopyRange(files, path, source, 0, std::min(kCopied, source.size()));
+  if (done == 0) {
+    FileStream stream(source);
+    return CopyHashed(stream, files, path, progress);
+  }
+  ASSIGN_OR_RETURN(const auto copy, files.Open(path));
+  ReadBackThread hash(*copy);
+  hash.Reaches(done);
+  std::uint64_t started = 0;
+  while (done < source.size()) {
+    const std::uint64_t wanted = std::min(kCopied, source.size() - done);
+    std::uint64_t copied = CopyRange(files, path, source, done, wanted);
+    if (copied < wanted) {
+      ASSIGN_OR_RETURN(const std::uint64_t rest,
+                       CopyPiece(source, files, path, done + copied, wanted - copied));
+      copied += rest;
+    }
+    if (copied == 0) break;  // it has become shorter
+    done += copied;
+    hash.Reaches(done);
+    if (done - started >= kWriteBehind) {
+      StartWriting(files, path, started, done - started);
+      started = done;
+    }
+    if (progress) progress(done);
   }
   return hash.Finish();
 }

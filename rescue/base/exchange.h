@@ -1,4 +1,4 @@
-// Two calls that not every FileSystem has. They stand beside the interface (file.h), which most
+// Calls that not every FileSystem has. They stand beside the interface (file.h), which most
 // code needs and this does not.
 #pragma once
 
@@ -20,6 +20,21 @@ class ExchangingFileSystem {
 // RENAME_EXCHANGE: ext4, xfs, btrfs, tmpfs). As with Rename, both directories have to be synced.
 // Error "unsupported" (kRefused) where that cannot be done.
 Status Exchange(FileSystem& files, std::string_view first, std::string_view second);
+
+// A ReadableFile that the kernel knows, too.
+class DescribedFile {
+ public:
+  virtual ~DescribedFile() = default;
+  virtual int descriptor() const = 0;
+};
+
+// Copies a range of `from` to the same place in an existing file, within the kernel
+// (copy_file_range(2): the bytes do not pass through this process, and file systems that can share
+// blocks do). Gives how many bytes were copied: fewer than asked for, or none, where it cannot be
+// done. There are no errors: the caller copies the rest by reading and writing, and that names what
+// is wrong.
+std::uint64_t CopyRange(FileSystem& files, std::string_view path, const ReadableFile& from,
+                        std::uint64_t offset, std::uint64_t length);
 
 // Starts to write out a range of a file, without waiting for it: a hint, which only a
 // RealFileSystem takes (sync_file_range(2)). Nothing is durable by it.
