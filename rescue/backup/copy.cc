@@ -18,10 +18,6 @@ constexpr std::size_t kPieces = 6;  // so many may wait to be hashed
 // Writing starts in pieces that a disk likes; each is a call.
 constexpr std::uint64_t kWriteBehind = std::uint64_t{8} << 20;
 
-// Where the kernel copies: pieces that stay in a processor's cache until they were hashed.
-constexpr std::uint64_t kCopied = std::uint64_t{4} << 20;
-constexpr std::size_t kReadBack = std::size_t{256} << 10;
-
 // Hashes a stream but for its last bytes.
 class TailHasher {
  public:
@@ -120,76 +116,6 @@ class HashThread {
   std::thread thread_;  // last: it uses the others
 };
 
-// Hashes a file that grows, as far as it was said to reach, in its own thread.
-class ReadBackThread {
- public:
-  explicit ReadBackThread(const ReadableFile& file) : file_(file), thread_([this] { Run(); }) {}
-  ~ReadBackThread() {
-    Stop();
-    if (thread_.joinable()) thread_.join();
-  }
-  ReadBackThread(const ReadBackThread&) = delete;
-  ReadBackThread& operator=(const ReadBackThread&) = delete;
-
-  void Reaches(std::uint64_t size) {
-    const std::scoped_lock lock(mutex_);
-    size_ = size;
-    changed_.notify_all();
-  }
-  // Waits until all of it is hashed.
-  Result<Copied> Finish() {
-    Stop();
-    thread_.join();
-    RETURN_IF_ERROR(status_);
-    return hasher_.Finish();
-  }
-
- private:
-  void Stop() {
-    const std::scoped_lock lock(mutex_);
-    stopped_ = true;
-    changed_.notify_all();
-  }
-
-  void Run() {
-    Bytes buffer(kReadBack);
-    std::uint64_t done = 0;
-    while (true) {
-      std::uint64_t size = 0;
-      {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return done < size_ || stopped_; });
-        size = size_;
-      }
-      if (done == size) return;
-      for (; done < size;) {
-        const auto count =
-            static_cast<std::size_t>(std::min<std::uint64_t>(kReadBack, size - done));
-        const auto got = file_.ReadAt(done, std::span(buffer).first(count));
-        if (!got || *got != count) {
-          status_ = got ? Fail(ErrorKind::kOther, "io",
-                               fmt::format("read the copy back: it ends at {} instead of {}",
-                                           done + *got, size))
-                        : Status(Fail(got.error()));
-          return;
-        }
-        hasher_.Update(ByteView(buffer).first(count));
-        done += count;
-      }
-    }
-  }
-
-  const ReadableFile& file_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::uint64_t size_ = 0;
-  bool stopped_ = false;
-
-  TailHasher hasher_;
-  Status status_;
-  std::thread thread_;  // last: it uses the others
-};
-
 // A file from its start.
 class FileStream final : public ByteSource {
  public:
@@ -206,14 +132,24 @@ class FileStream final : public ByteSource {
   std::uint64_t position_ = 0;
 };
 
-// By reading and writing: what the kernel has left over.
-Result<std::uint64_t> CopyPiece(const ReadableFile& source, FileSystem& files,
-                                const std::string& path, std::uint64_t offset,
-                                std::uint64_t length) {
-  Bytes buffer(length);
-  ASSIGN_OR_RETURN(const std::size_t got, source.ReadAt(offset, buffer));
-  RETURN_IF_ERROR(files.WriteAt(path, offset, ByteView(buffer).first(got)));
-  return got;
+// Copies as much as `buffer` holds from `offset` on, and reads it back into `buffer`. Gives the
+// count; it is short only at the end of the source.
+Result<std::size_t> CopyAndReadBack(const RangeCopier& copier, const ReadableFile& source,
+                                    FileSystem& files, const std::string& path,
+                                    const ReadableFile& copy, std::uint64_t offset,
+                                    std::span<std::byte> buffer) {
+  std::size_t copied = copier.Copy(offset, buffer.size());
+  if (copied < buffer.size()) {
+    const auto rest = buffer.subspan(copied);
+    ASSIGN_OR_RETURN(const std::size_t got, source.ReadAt(offset + copied, rest));
+    RETURN_IF_ERROR(files.WriteAt(path, offset + copied, rest.first(got)));
+    copied += got;
+  }
+  ASSIGN_OR_RETURN(const std::size_t back, copy.ReadAt(offset, buffer.first(copied)));
+  if (back == copied) return copied;
+  return Fail(ErrorKind::kOther, "io",
+              fmt::format("read the copy {} back: it ends at {} instead of {}", Printable(path),
+                          offset + back, offset + copied));
 }
 
 }  // namespace
@@ -244,31 +180,30 @@ Result<Copied> CopyHashed(ByteSource& source, FileSystem& files, const std::stri
 Result<Copied> CopyFileHashed(const ReadableFile& source, FileSystem& files,
                               const std::string& path,
                               const std::function<void(std::uint64_t)>& progress) {
-  std::uint64_t done = CopyRange(files, path, source, 0, std::min(kCopied, source.size()));
-  if (done == 0) {
+  std::uint64_t done = 0;
+  const RangeCopier copier(files, path, source);
+  // One byte tells whether the kernel can; it is copied once more.
+  if (copier.Copy(0, 1) == 0) {
     FileStream stream(source);
     return CopyHashed(stream, files, path, progress);
   }
   ASSIGN_OR_RETURN(const auto copy, files.Open(path));
-  ReadBackThread hash(*copy);
-  hash.Reaches(done);
+  HashThread hash;
   std::uint64_t started = 0;
-  while (done < source.size()) {
-    const std::uint64_t wanted = std::min(kCopied, source.size() - done);
-    std::uint64_t copied = CopyRange(files, path, source, done, wanted);
-    if (copied < wanted) {
-      ASSIGN_OR_RETURN(const std::uint64_t rest,
-                       CopyPiece(source, files, path, done + copied, wanted - copied));
-      copied += rest;
-    }
-    if (copied == 0) break;  // it has become shorter
-    done += copied;
-    hash.Reaches(done);
+  while (true) {
+    Bytes& buffer = hash.Buffer();
+    buffer.resize(kPiece);
+    ASSIGN_OR_RETURN(const std::size_t got,
+                     CopyAndReadBack(copier, source, files, path, *copy, done, buffer));
+    if (got == 0) break;
+    hash.Give(got);
+    done += got;
     if (done - started >= kWriteBehind) {
       StartWriting(files, path, started, done - started);
       started = done;
     }
     if (progress) progress(done);
+    if (got < buffer.size()) break;
   }
   return hash.Finish();
 }

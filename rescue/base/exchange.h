@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "rescue/base/file.h"
+#include "rescue/base/unique_fd.h"
 
 namespace rescue {
 
@@ -28,13 +29,21 @@ class DescribedFile {
   virtual int descriptor() const = 0;
 };
 
-// Copies a range of `from` to the same place in an existing file, within the kernel
-// (copy_file_range(2): the bytes do not pass through this process, and file systems that can share
-// blocks do). Gives how many bytes were copied: fewer than asked for, or none, where it cannot be
-// done. There are no errors: the caller copies the rest by reading and writing, and that names what
-// is wrong.
-std::uint64_t CopyRange(FileSystem& files, std::string_view path, const ReadableFile& from,
-                        std::uint64_t offset, std::uint64_t length);
+// Copies ranges of a file to the same place in another one, within the kernel (copy_file_range(2):
+// the bytes do not pass through this process, and file systems that can share blocks do). There are
+// no errors: the caller copies what was not copied by reading and writing, and that names what is
+// wrong.
+class RangeCopier {
+ public:
+  // `path` exists; `from` outlives the copier.
+  RangeCopier(FileSystem& files, std::string_view path, const ReadableFile& from);
+  // Gives how many bytes were copied: fewer than asked for, or none, where it cannot be done.
+  std::uint64_t Copy(std::uint64_t offset, std::uint64_t length) const;
+
+ private:
+  int from_ = -1;
+  UniqueFd to_;
+};
 
 // Starts to write out a range of a file, without waiting for it: a hint, which only a
 // RealFileSystem takes (sync_file_range(2)). Nothing is durable by it.
