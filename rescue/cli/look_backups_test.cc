@@ -307,7 +307,7 @@ TEST_CASE("InitializeRestoresADirectoryThatIsDamagedAndOnlyOnce") {
   CHECK(answer.document["initialize"]["state"] == "valid");
   CHECK(answer.document["initialize"]["restored"] == false);
   CHECK(answer.document["initialize"]["backend_revision"] == 61);
-  CHECK(RunProgram({"undo", "--data-dir", scene.survivor.data(), "--yes"}).status == 0);
+  CHECK(Ask({"undo", "--data-dir", scene.survivor.data(), "--yes"}).status == 0);
   CHECK(TreeOf(scene.survivor.data()) == before);
 }
 
