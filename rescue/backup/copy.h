@@ -1,5 +1,5 @@
-// Copies a backup's plain bytes into a file once, and hashes them meanwhile in a second thread: a
-// disk writes while a core hashes, so that neither waits for the other.
+// Copies a backup's plain bytes into a file once, and hashes them meanwhile in a second thread: one
+// core copies while another hashes, the disk writes, and none waits for the others.
 #pragma once
 
 #include <cstdint>
@@ -24,5 +24,11 @@ struct Copied {
 // MiB. Errors: those of the source and of the file.
 Result<Copied> CopyHashed(ByteSource& source, FileSystem& files, const std::string& path,
                           const std::function<void(std::uint64_t)>& progress = {});
+
+// The same for a file that is stored as it is. Where the kernel can copy by itself, the bytes are
+// hashed as they are read back from the copy, so that the digests are those of what was written.
+Result<Copied> CopyFileHashed(const ReadableFile& source, FileSystem& files,
+                              const std::string& path,
+                              const std::function<void(std::uint64_t)>& progress = {});
 
 }  // namespace rescue::backup

@@ -98,7 +98,12 @@ Status RestoreBuilder::CopyBase(FileSystem& data, const std::string& backend) {
   ASSIGN_OR_RETURN(const auto stored, source_.files->Open(source_.base_path));
   const std::string name = LastName(source_.base_path);
   Copied copied;
-  {
+  if (source_.base_compression == Compression::kNone && stored->size() == source_.base_size) {
+    const auto progress = [&](std::uint64_t done) {
+      if (progress_) progress_(name, done, source_.stored_bytes());
+    };
+    ASSIGN_OR_RETURN(copied, CopyFileHashed(*stored, data, backend, progress));
+  } else {
     const auto stream = StreamBase(source_, *stored);
     const auto progress = [&](std::uint64_t) {
       if (progress_) progress_(name, stream->stored_position(), source_.stored_bytes());

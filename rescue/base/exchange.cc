@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -49,6 +50,31 @@ Status Exchange(FileSystem& files, std::string_view first, std::string_view seco
     return ExchangeReal(*real, first, second);
   }
   return Unsupported(first, second);
+}
+
+RangeCopier::RangeCopier(FileSystem& files, std::string_view path, const ReadableFile& from) {
+  const auto* real = dynamic_cast<const RealFileSystem*>(&files);
+  const auto* described = dynamic_cast<const DescribedFile*>(&from);
+  if (real == nullptr || described == nullptr) return;
+  auto to = real->OpenDescriptor(path, O_WRONLY);
+  if (!to) return;
+  from_ = described->descriptor();
+  to_ = *std::move(to);
+}
+
+std::uint64_t RangeCopier::Copy(std::uint64_t offset, std::uint64_t length) const {
+  if (!to_) return 0;
+  std::uint64_t done = 0;
+  while (done < length) {
+    auto read_at = static_cast<off_t>(offset + done);
+    auto write_at = read_at;
+    const ssize_t copied =
+        ::copy_file_range(from_, &read_at, to_.get(), &write_at, length - done, 0);
+    if (copied < 0 && errno == EINTR) continue;
+    if (copied <= 0) break;
+    done += static_cast<std::uint64_t>(copied);
+  }
+  return done;
 }
 
 void StartWriting(FileSystem& files, std::string_view path, std::uint64_t offset,

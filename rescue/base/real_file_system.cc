@@ -19,6 +19,8 @@
 #include <cstring>
 #include <optional>
 
+#include "rescue/base/exchange.h"
+
 namespace rescue {
 namespace {
 
@@ -59,7 +61,7 @@ FileType TypeOf(mode_t mode) {
   return FileType::kOther;
 }
 
-class RealFile final : public ReadableFile {
+class RealFile final : public ReadableFile, public DescribedFile {
  public:
   RealFile(UniqueFd fd, const struct stat& status, std::string name)
       : fd_(std::move(fd)),
@@ -67,6 +69,7 @@ class RealFile final : public ReadableFile {
         allocated_(static_cast<std::uint64_t>(status.st_blocks) * kStatBlock),
         name_(std::move(name)) {}
 
+  int descriptor() const override { return fd_.get(); }
   std::uint64_t size() const override { return size_; }
   std::uint64_t allocated() const override { return allocated_; }
   std::uint64_t unallocated(std::uint64_t offset, std::uint64_t length) const override;

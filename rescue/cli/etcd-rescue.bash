@@ -42,7 +42,7 @@ _etcd_rescue() {
     compare) _etcd_rescue_words "--accept --data-dir --disk --help --json --key-file --passphrase-file --profile --quick --secret --token --wal-dir" ;;
     backups) _etcd_rescue_words "--accept --data-dir --disk --from --help --json --key-file --passphrase-file --profile --quick --secret --token --wal-dir" ;;
     snapshot) _etcd_rescue_words "--help" ;;
-    initialize) _etcd_rescue_words "--accept --data-dir --disk --from --help --json --key-file --owner --passphrase-file --profile --secret --token --validation --wal-dir" ;;
+    initialize) _etcd_rescue_words "--accept --accept-hash-mismatch --bump-revision --data-dir --discard-old --disk --from --help --initial-cluster-token --journal --json --key-file --mark-compacted --name --owner --passphrase-file --peer-url --profile --secret --to-revision --token --validation --wal-dir --yes" ;;
     disks) _etcd_rescue_words "--help --json" ;;
     run) _etcd_rescue_words "--appliance --check --console --help --job --secret --wait-for-disk" ;;
     serve) _etcd_rescue_words "--appliance --console --help --image-key --image-signature --pin --port --spend-last-try --tpm" ;;

@@ -1,6 +1,6 @@
 // The commands that only look: hash, status, members, keys, compare; backups, snapshot save and
-// initialize (look_backups.h). Nothing is written where they look; a disk is looked at through a
-// view.
+// initialize (look_backups.h). Nothing is written where they look, but by initialize when it was
+// told to restore; a disk is looked at through a view.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -14,6 +14,16 @@
 namespace rescue::cli {
 
 enum class LookVerb { kHash, kStatus, kMembers, kKeys, kCompare, kBackups, kSave, kInitialize };
+
+// Of the only one of them that may write.
+struct InitializeOptions {
+  std::string validation = "sanity";  // or "full"
+  std::string owner;
+  session::BackupWishes backup;  // without `from`
+  etcd::Wishes wishes;           // name, URLs, token, bump
+  std::string journal;
+  bool yes = false;
+};
 
 struct LookOptions {
   LookVerb verb = LookVerb::kStatus;
@@ -30,11 +40,10 @@ struct LookOptions {
   std::string prefix;
   std::string from;
   bool values = false;
-  std::string from_backup;            // --from of backups and initialize
-  std::string out;                    // of snapshot save
-  bool with_tail = false;             // the same
-  std::string validation = "sanity";  // of initialize: or "full"
-  std::string owner;                  // the same
+  std::string from_backup;  // --from of backups and initialize
+  std::string out;          // of snapshot save
+  bool with_tail = false;   // the same
+  InitializeOptions initialize;
   bool quick = false;
   bool json = false;
 };

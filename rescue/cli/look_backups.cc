@@ -33,11 +33,17 @@ Examples:
   etcd-rescue snapshot save --disk auto --secret master-secret.json --out before.db)";
 
 constexpr const char* kInitializeExamples = R"(
-Verdicts are those of etcdbrctl's initialize. Exit code 0: valid, nothing to do; 6: to be restored
-(the hint says how); 7: refused (wrong volume, in use).
+For automation, before etcd starts. Verdicts are those of etcdbrctl's initialize: a valid directory
+is left alone; one that is not valid is restored from --from as `apply` does it, with journal,
+verification and undo; a wrong volume is refused. Without --yes it says what it would do.
+
+Exit code 0: valid, or restored; 6: to be restored, and there is no --yes or no backup; 7: refused
+(wrong volume, in use); 9: an earlier restore was interrupted, undo takes it back. Others as apply.
 
 Examples:
-  etcd-rescue initialize --data-dir /var/etcd/data/new.etcd --validation full --from /backups/etcd-main)";
+  etcd-rescue initialize --data-dir /var/etcd/data/new.etcd --validation full
+  etcd-rescue initialize --data-dir /var/etcd/data/new.etcd --from /backups/etcd-main \
+    --owner shoot--a --name etcd-main-0 --peer-url https://etcd-main-0:2380 --yes)";
 
 session::BackupProgress ProgressOf(session::Observer& observer) {
   return [&observer](std::uint64_t done, std::uint64_t total) {
@@ -92,16 +98,69 @@ Status Save(const LookOptions& options, session::Observer& observer, session::Ou
 
 Status Initialize(const LookOptions& options, session::Observer& observer,
                   session::Outcome& outcome, LookFound& found) {
-  ASSIGN_OR_RETURN(const auto request, OnlyRequest(options));
+  ASSIGN_OR_RETURN(auto request, OnlyRequest(options));
+  const InitializeOptions& words = options.initialize;
+  request.backup = words.backup;
+  request.backup.from = options.from_backup;
+  request.wishes = words.wishes;
+  request.journal_directory = words.journal;
   session::InitializeRequest wanted;
   wanted.validation =
-      options.validation == "full" ? session::Validation::kFull : session::Validation::kSanity;
-  wanted.from = options.from_backup;
-  wanted.owner = options.owner;
-  ASSIGN_OR_RETURN(const auto verdict, session::Validate(request, wanted, observer, outcome));
-  found.document = session::ToJson(verdict);
-  found.lines = session::ToText(verdict);
-  return session::Judge(verdict, wanted);
+      words.validation == "full" ? session::Validation::kFull : session::Validation::kSanity;
+  wanted.owner = words.owner;
+  wanted.may_restore = words.yes;
+  session::Initialized done;
+  const Status status = session::Initialize(request, wanted, observer, done);
+  outcome = done.validation;
+  // Of an error before the first look there is nothing to say.
+  if (status || !done.found.reason.empty()) {
+    found.document = session::ToJson(done);
+    found.lines = session::ToText(done);
+  }
+  return status;
+}
+
+void DeclareInitialize(CLI::App& app, LookOptions& options, const std::function<void()>& chosen) {
+  InitializeOptions& words = options.initialize;
+  auto* initialize = AddLook(app, options, chosen, LookVerb::kInitialize, "initialize",
+                             "leave a valid data directory alone, restore any other");
+  AddLookPlaces(*initialize, options, /*with_file=*/false);
+  initialize
+      ->add_option("--validation", words.validation,
+                   "sanity (structure, revision) or full (and every page, the log)")
+      ->check(CLI::IsMember({"sanity", "full"}));
+  auto* from = initialize->add_option("--from", options.from_backup, kFromHelp);
+  initialize->add_option("--owner", words.owner,
+                         "what safe_guard beside the data directory must say (etcdbrctl puts the "
+                         "pod's namespace there)");
+  initialize->add_flag("--yes", words.yes, "really restore")->needs(from);
+  initialize->add_option("--name", words.wishes.name,
+                         "the member's name; default: as the data directory says");
+  initialize->add_option("--peer-url", words.wishes.peer_urls,
+                         "the member's peer URL; may be repeated; default: as the data directory "
+                         "says");
+  initialize->add_option("--initial-cluster-token", words.wishes.token,
+                         "what the new IDs derive from; default: random");
+  initialize->add_option("--bump-revision", words.wishes.bump_revision,
+                         "raise the newest revision by this much");
+  initialize->add_flag("--mark-compacted", words.wishes.mark_compacted,
+                       "with --bump-revision: mark older revisions compacted");
+  initialize
+      ->add_option("--to-revision", words.backup.to_revision,
+                   "restore no further than this revision, and ask for no more")
+      ->needs(from);
+  initialize
+      ->add_flag("--discard-old", words.backup.discard_old,
+                 "remove the old member first, when there is no room for both; no undo brings it "
+                 "back")
+      ->needs(from);
+  initialize
+      ->add_flag("--accept-hash-mismatch", words.backup.accept_hash_mismatch,
+                 "take a snapshot whose digest is zero or another, if its tree is whole")
+      ->needs(from);
+  initialize->add_option("--journal", words.journal,
+                         "where the undo journal lies; default: beside the data directory");
+  initialize->footer(kInitializeExamples);
 }
 
 }  // namespace
@@ -125,18 +184,7 @@ void DeclareBackups(CLI::App& app, LookOptions& options, const std::function<voi
   save->add_flag("--quick", options.quick, "do not check every page of the backend");
   save->footer(kSaveExamples);
 
-  auto* initialize = AddLook(app, options, chosen, LookVerb::kInitialize, "initialize",
-                             "is the data directory valid, or to be restored");
-  AddLookPlaces(*initialize, options, /*with_file=*/false);
-  initialize
-      ->add_option("--validation", options.validation,
-                   "sanity (structure, revision) or full (and every page, the log)")
-      ->check(CLI::IsMember({"sanity", "full"}));
-  initialize->add_option("--from", options.from_backup, kFromHelp);
-  initialize->add_option("--owner", options.owner,
-                         "what safe_guard beside the data directory must say (etcdbrctl puts the "
-                         "pod's namespace there)");
-  initialize->footer(kInitializeExamples);
+  DeclareInitialize(app, options, chosen);
 }
 
 bool IsAboutBackups(LookVerb verb) {

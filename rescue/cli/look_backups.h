@@ -1,5 +1,5 @@
-// The commands around backups that change nothing on the survivor: backups, snapshot save,
-// initialize; and status of a delta.
+// The commands around backups: backups and snapshot save, which change nothing on the survivor;
+// initialize, which may restore it; and status of a delta.
 #pragma once
 
 #include "rescue/cli/look_parts.h"

@@ -9,6 +9,7 @@
 
 #include "rescue/backup/store_testing.h"
 #include "rescue/cli/run_program.h"
+#include "rescue/edit/tree_snapshot.h"
 #include "rescue/session/backups.h"
 #include "rescue/session/initialize.h"
 #include "tests/support/fixtures.h"
@@ -234,6 +235,177 @@ TEST_CASE("InitializeGivesEtcdbrctlsVerdicts") {
   CHECK(StateOf({"--data-dir", survivor.data()}, 6) == "DataDirectoryCorrupt");
   fs::remove_all(survivor.data() + "/member/wal");
   CHECK(StateOf({"--data-dir", survivor.data()}, 6) == "DataDirectoryInvStruct");
+}
+
+// ---- initialize, when it may restore
+
+rescue::testing::Tree TreeOf(const std::string& directory) {
+  return rescue::testing::SnapshotTree(*RealFileSystem::OpenRoot(directory).value()).value();
+}
+
+struct Initializing {
+  Survivor survivor;
+  StoreFolder folder;
+  Initializing() { Fill(folder); }
+
+  Answer Do(std::vector<std::string> words) const {
+    words.insert(words.begin(), {"initialize", "--from", folder.path().string()});
+    return Ask(std::move(words));
+  }
+  Answer Do(const std::string& data, std::vector<std::string> words) const {
+    words.insert(words.begin(), {"--data-dir", data});
+    return Do(std::move(words));
+  }
+  void BackupReachesFurther() {
+    auto history = backup::testing::SampleHistory(60);
+    for (int i = 0; i < 3000; ++i) history.Put("more", std::to_string(i));
+    folder.Full(history, history.revision(), 200);
+  }
+  // One page, so that everything else can be read.
+  void DamageAPage() const {
+    Bytes backend = rescue::testing::ReadFileBytes(survivor.backend());
+    std::fill(backend.begin() + 5 * 4096, backend.begin() + 6 * 4096, std::byte{0xa5});
+    rescue::testing::WriteFileBytes(survivor.backend(), backend);
+  }
+};
+
+TEST_CASE("InitializeLeavesAValidDirectoryAlone") {
+  const Initializing scene;  // the survivor is ahead of the backup
+  const auto before = TreeOf(scene.survivor.data());
+  for (const char* validation : {"sanity", "full"}) {
+    const auto answer = scene.Do(scene.survivor.data(), {"--validation", validation, "--yes"});
+    CHECK(answer.status == 0);
+    CHECK(answer.document["initialize"]["state"] == "valid");
+    CHECK(answer.document["initialize"]["restored"] == false);
+  }
+  CHECK(TreeOf(scene.survivor.data()) == before);
+  CHECK_FALSE(fs::exists(scene.survivor.data() + ".etcd-rescue"));
+}
+
+TEST_CASE("InitializeRestoresADirectoryThatIsDamagedAndOnlyOnce") {
+  const Initializing scene;
+  scene.DamageAPage();
+  const auto before = TreeOf(scene.survivor.data());
+  // Sanity does not look at every page.
+  CHECK(scene.Do(scene.survivor.data(), {}).status == 0);
+  const std::vector<std::string> full = {"--validation", "full"};
+  auto answer = scene.Do(scene.survivor.data(), full);
+  CHECK(answer.status == 6);
+  CHECK(answer.document["error"]["code"] == "initialize-restore");
+  CHECK(answer.document["initialize"]["state"] == "corrupt");
+  CHECK(answer.document["initialize"]["restored"] == false);
+  CHECK(answer.document["initialize"]["plan"]["edits"].size() == 4);
+  CHECK(TreeOf(scene.survivor.data()) == before);
+
+  answer = scene.Do(scene.survivor.data(), {"--validation", "full", "--yes"});
+  REQUIRE(answer.status == 0);
+  CHECK(answer.document["initialize"]["state"] == "corrupt");
+  CHECK(answer.document["initialize"]["restored"] == true);
+  CHECK(answer.document["initialize"]["revision"] == 61);
+  answer = scene.Do(scene.survivor.data(), {"--validation", "full", "--yes"});
+  CHECK(answer.status == 0);
+  CHECK(answer.document["initialize"]["state"] == "valid");
+  CHECK(answer.document["initialize"]["restored"] == false);
+  CHECK(answer.document["initialize"]["backend_revision"] == 61);
+  CHECK(Ask({"undo", "--data-dir", scene.survivor.data(), "--yes"}).status == 0);
+  CHECK(TreeOf(scene.survivor.data()) == before);
+}
+
+TEST_CASE("InitializeAsksForTheNameOfAMemberThatCannotBeRead") {
+  const Initializing scene;
+  fs::remove(scene.survivor.backend());
+  const auto before = TreeOf(scene.survivor.data());
+  for (const bool yes : {false, true}) {
+    std::vector<std::string> words;
+    if (yes) words.emplace_back("--yes");
+    const auto nameless = scene.Do(scene.survivor.data(), words);
+    CHECK(nameless.status == 2);
+    CHECK(nameless.document["error"]["code"] == "no-name");
+    CHECK(TreeOf(scene.survivor.data()) == before);
+  }
+  const auto named = scene.Do(scene.survivor.data(),
+                              {"--name", "cp-0", "--peer-url", "http://10.0.0.1:2380", "--yes"});
+  CHECK(named.status == 0);
+  CHECK(named.document["initialize"]["plan"]["survivor"]["name"] == "cp-0");
+  CHECK(scene.Do(scene.survivor.data(), {"--validation", "full"}).status == 0);
+}
+
+TEST_CASE("InitializeMakesAMissingDirectory") {
+  const Initializing scene;
+  const std::string data = (scene.survivor.path() / "new.etcd").string();
+  const std::vector<std::string> member = {"--name", "cp-0", "--peer-url", "http://10.0.0.1:2380"};
+  CHECK(scene.Do(data, {"--yes"}).document["error"]["code"] == "no-name");
+  CHECK(scene.Do(data, {}).document["error"]["code"] == "no-name");
+  CHECK(scene.Do(data, {"--name", "cp-0"}).document["error"]["code"] == "no-peer-url");
+  const auto said = scene.Do(data, member);
+  CHECK(said.status == 6);
+  CHECK(said.document["error"]["code"] == "initialize-restore");
+  CHECK_FALSE(fs::exists(data));
+  auto words = member;
+  words.emplace_back("--yes");
+  const auto made = scene.Do(data, words);
+  CHECK(made.status == 0);
+  CHECK(made.document["initialize"]["state"] == "missing");
+  CHECK(made.document["initialize"]["restored"] == true);
+  const auto again = scene.Do(data, words);
+  CHECK(again.status == 0);
+  CHECK(again.document["initialize"]["state"] == "valid");
+}
+
+TEST_CASE("InitializeNeverRestoresIntoAWrongVolume") {
+  const Initializing scene;
+  rescue::testing::WriteFileBytes(scene.survivor.path() / "safe_guard", AsBytes("shoot--a"));
+  scene.DamageAPage();
+  const auto before = TreeOf(scene.survivor.path().string());
+  const std::vector<std::string> words = {
+      "--validation",         "full", "--owner", "shoot--b", "--name", "cp-0", "--peer-url",
+      "http://10.0.0.1:2380", "--yes"};
+  for (const char* name : {"etcd", "missing"}) {
+    const auto refused = scene.Do((scene.survivor.path() / name).string(), words);
+    CHECK(refused.status == 7);
+    CHECK(refused.document["error"]["code"] == "wrong-volume");
+  }
+  CHECK(TreeOf(scene.survivor.path().string()) == before);
+}
+
+TEST_CASE("InitializeRestoresWhatIsBehindItsBackup") {
+  Initializing scene;
+  scene.BackupReachesFurther();
+  auto answer = scene.Do(scene.survivor.data(), {});
+  CHECK(answer.status == 6);
+  CHECK(answer.document["initialize"]["state"] == "behind-backup");
+  const auto reached = answer.document["initialize"]["backup_revision"];
+  answer = scene.Do(scene.survivor.data(), {"--yes"});
+  CHECK(answer.status == 0);
+  CHECK(answer.document["initialize"]["revision"] == reached);
+  answer = scene.Do(scene.survivor.data(), {"--yes"});
+  CHECK(answer.status == 0);
+  CHECK(answer.document["initialize"]["restored"] == false);
+}
+
+TEST_CASE("InitializeDoesNotAskForMoreThanTheRevisionThatIsWanted") {
+  const Initializing scene;
+  const std::string data = (scene.survivor.path() / "new.etcd").string();
+  const std::vector<std::string> words = {
+      "--to-revision", "50", "--name", "cp-0", "--peer-url", "http://10.0.0.1:2380", "--yes"};
+  CHECK(scene.Do(data, words).document["initialize"]["revision"] == 50);
+  CHECK(scene.Do(data, words).document["initialize"]["state"] == "valid");
+  CHECK(scene.Do(data, {}).document["initialize"]["state"] == "behind-backup");
+}
+
+TEST_CASE("InitializeWithoutABackupSaysSoAndChangesNothing") {
+  const Survivor survivor;
+  fs::remove_all(survivor.data() + "/member/wal");
+  const auto before = TreeOf(survivor.data());
+  const auto answer = Ask({"initialize", "--data-dir", survivor.data()});
+  CHECK(answer.status == 6);
+  CHECK(answer.document["error"]["code"] == "initialize-restore");
+  CHECK(TreeOf(survivor.data()) == before);
+  CHECK(RunProgram({"initialize", "--data-dir", survivor.data(), "--yes"}).status == 2);
+  // Where the path would be another one for the restore.
+  const auto disk = Ask({"initialize", "--disk", "auto", "--from", "/backups"});
+  CHECK(disk.status == 2);
+  CHECK(disk.document["error"]["code"] == "backup-on-volume");
 }
 
 TEST_CASE("AllOfThemHaveHelpWithExamples") {

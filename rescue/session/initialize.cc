@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "rescue/etcd/inspect.h"
+#include "rescue/etcd/json.h"
+#include "rescue/session/report.h"
 
 namespace rescue::session {
 namespace {
@@ -51,19 +54,23 @@ class Validator {
       : wanted_(wanted), observer_(observer) {}
 
   // The last revision that the backups reach; reads all of them only for a full validation.
-  Status AskBackups() {
-    if (wanted_.from.empty()) return {};
-    ASSIGN_OR_RETURN(auto backups, OpenBackups::Open(wanted_.from));
+  Status AskBackups(const BackupWishes& wishes) {
+    if (wishes.from.empty()) return {};
+    ASSIGN_OR_RETURN(auto backups, OpenBackups::Open(wishes.from));
     ASSIGN_OR_RETURN(const auto listing,
                      ListBackups(backups, wanted_.validation == Validation::kFull,
                                  [&](std::uint64_t done, std::uint64_t total) {
                                    observer_.Progress(Stage::kLook, done, total);
                                  }));
     backup_revision_ = listing.reachable;
+    // What is restored up to there would count as behind for ever.
+    if (wishes.to_revision) backup_revision_ = std::min(backup_revision_, *wishes.to_revision);
     return backups.Close();
   }
 
   Result<DirectoryVerdict> Ask(const Target& target) {
+    // Half of it may be the one that was restored.
+    RETURN_IF_ERROR(RefuseUnfinished(target));
     for (const std::string_view folder :
          {std::string_view("member"), etcd::kSnapDirectory, etcd::kLogDirectory}) {
       const auto status = target.data->Stat(folder);
@@ -160,7 +167,7 @@ Result<DirectoryVerdict> Validate(const Request& request, const InitializeReques
                                   Observer& observer, Outcome& outcome) {
   if (auto wrong = AskOwner(request.data_directory, wanted.owner)) return *std::move(wrong);
   Validator validator(wanted, observer);
-  RETURN_IF_ERROR(validator.AskBackups());
+  RETURN_IF_ERROR(validator.AskBackups(request.backup));
   std::optional<DirectoryVerdict> verdict;
   std::error_code error;
   if (!request.disk && !fs::exists(request.data_directory, error) && !error) {
@@ -169,6 +176,7 @@ Result<DirectoryVerdict> Validate(const Request& request, const InitializeReques
   } else {
     Request look = request;
     look.command = Command::kLook;
+    look.backup = {};
     look.look = [&](const Target& target, Observer&) -> Result<std::string> {
       ASSIGN_OR_RETURN(verdict, validator.Ask(target));
       return std::string(Name(verdict->state));
@@ -183,48 +191,121 @@ Result<DirectoryVerdict> Validate(const Request& request, const InitializeReques
   return *std::move(verdict);
 }
 
-Status Judge(const DirectoryVerdict& verdict, const InitializeRequest& wanted) {
-  const std::string message =
-      fmt::format("validate the data directory: {} ({}): {}", Name(verdict.state),
-                  EtcdbrctlName(verdict.state), verdict.reason);
+namespace {
+
+std::string Found(const DirectoryVerdict& verdict) {
+  return fmt::format("validate the data directory: {} ({}): {}", Name(verdict.state),
+                     EtcdbrctlName(verdict.state), verdict.reason);
+}
+
+// Nothing for a directory that is to be left or to be restored.
+Status RefuseState(const DirectoryVerdict& verdict) {
   switch (verdict.state) {
-    case DirectoryState::kValid:
-      return {};
     case DirectoryState::kWrongVolume:
-      return Fail(ErrorKind::kRefused, "wrong-volume", message,
+      return Fail(ErrorKind::kRefused, "wrong-volume", Found(verdict),
                   "attach the volume of this etcd; nothing was changed");
     case DirectoryState::kInUse:
-      return Fail(ErrorKind::kRefused, "in-use", message, "stop etcd first");
+      return Fail(ErrorKind::kRefused, "in-use", Found(verdict), "stop etcd first");
     case DirectoryState::kUnknown:
-      return Fail(ErrorKind::kRefused, "initialize-unknown", message,
+      return Fail(ErrorKind::kRefused, "initialize-unknown", Found(verdict),
                   "look at the kernel's log: the disk may fail; nothing was changed");
     default:
-      break;
+      return {};
   }
-  if (wanted.from.empty() || verdict.backup_revision == 0) {
-    return Fail(ErrorKind::kDataDamaged, "initialize-restore", message,
+}
+
+// The restore looks there for a path without a disk, and validation does not.
+Status RefuseVolume(const Request& request) {
+  if (!request.disk || request.backup.from.empty() ||
+      !ParseBackupPlace(request.backup.from).disk.empty()) {
+    return {};
+  }
+  return Fail(ErrorKind::kUsage, "backup-on-volume",
+              fmt::format("initialize a disk from {}: it names no disk", request.backup.from),
+              "name the disk with the backups (LABEL=NAME:/PATH), or restore with apply --from");
+}
+
+// What a plan in the directory would refuse, where none can be made because there is no directory.
+Status CheckNamed(const etcd::Wishes& wishes) {
+  if (wishes.name.empty()) {
+    return Fail(ErrorKind::kUsage, "no-name",
+                "plan restore: there is no data directory that says which member this is",
+                "give its name with --name (etcd's --name on this node)");
+  }
+  if (!wishes.peer_urls.empty()) return {};
+  return Fail(ErrorKind::kUsage, "no-peer-url",
+              "plan restore: there is no data directory that says this member's peer URL",
+              "give --peer-url (etcd's --initial-advertise-peer-urls on this node)");
+}
+
+Request RestoreRequest(const Request& request, Command command) {
+  Request restore = request;
+  restore.command = command;
+  restore.wishes.strategy = etcd::Strategy::kRestore;
+  return restore;
+}
+
+// Says what would be done, and that it was not.
+Status PlanOnly(const Request& request, Observer& observer, Initialized& done) {
+  if (done.found.state == DirectoryState::kMissing) {
+    RETURN_IF_ERROR(CheckNamed(request.wishes));
+  } else {
+    done.restore.emplace();
+    RETURN_IF_ERROR(Run(RestoreRequest(request, Command::kPlan), observer, *done.restore));
+  }
+  return Fail(ErrorKind::kDataDamaged, "initialize-restore", Found(done.found),
+              fmt::format("run the same command with --yes: it restores revision {} from {}; "
+                          "nothing was changed",
+                          done.found.backup_revision, request.backup.from));
+}
+
+}  // namespace
+
+Status Initialize(const Request& request, const InitializeRequest& wanted, Observer& observer,
+                  Initialized& done) {
+  RETURN_IF_ERROR(RefuseVolume(request));
+  // 1. Look. The secret of a disk is asked for once.
+  UnlockCache unlocked;
+  Request place = request;
+  if (place.unlocked == nullptr) place.unlocked = &unlocked;
+  ASSIGN_OR_RETURN(done.found, Validate(place, wanted, observer, done.validation));
+  RETURN_IF_ERROR(RefuseState(done.found));
+  // 2. Most starts end here.
+  if (!done.found.restore) return {};
+  if (request.backup.from.empty() || done.found.backup_revision == 0) {
+    return Fail(ErrorKind::kDataDamaged, "initialize-restore", Found(done.found),
                 "there is no backup to restore: name one with --from, or rescue what is left "
                 "(plan says what would be lost)");
   }
-  return Fail(ErrorKind::kDataDamaged, "initialize-restore", message,
-              fmt::format("restore revision {}: apply --strategy restore --from {} --yes",
-                          verdict.backup_revision, wanted.from));
+  // 3. Restore, or say what that would do.
+  if (!wanted.may_restore) return PlanOnly(place, observer, done);
+  done.restore.emplace();
+  RETURN_IF_ERROR(Run(RestoreRequest(place, Command::kApply), observer, *done.restore));
+  done.restored = true;
+  return {};
 }
 
-nlohmann::json ToJson(const DirectoryVerdict& verdict) {
-  nlohmann::json document = {{"state", Name(verdict.state)},
-                             {"etcdbrctl_state", EtcdbrctlName(verdict.state)},
-                             {"reason", verdict.reason},
-                             {"restore", verdict.restore},
-                             {"backup_revision", verdict.backup_revision}};
+nlohmann::json ToJson(const Initialized& done) {
+  const DirectoryVerdict& verdict = done.found;
+  nlohmann::json document = {
+      {"state", Name(verdict.state)}, {"etcdbrctl_state", EtcdbrctlName(verdict.state)},
+      {"reason", verdict.reason},     {"restore", verdict.restore},
+      {"restored", done.restored},    {"backup_revision", verdict.backup_revision}};
   if (verdict.survivor) {
     document["backend_revision"] = verdict.survivor->backend;
     document["log_only_writes"] = verdict.survivor->log_only;
   }
+  if (!done.restore) return document;
+  if (done.restore->plan) document["plan"] = etcd::ToJson(*done.restore->plan);
+  if (done.restored) {
+    document["revision"] = done.restore->plan->revision_after;
+    document["journal"] = done.restore->journal_path;
+  }
   return document;
 }
 
-std::vector<std::string> ToText(const DirectoryVerdict& verdict) {
+std::vector<std::string> ToText(const Initialized& done) {
+  const DirectoryVerdict& verdict = done.found;
   std::vector<std::string> lines = {fmt::format("{:<12} {} ({} of etcdbrctl)", "directory",
                                                 Name(verdict.state), EtcdbrctlName(verdict.state))};
   const auto row = [&](std::string_view label, const std::string& text) {
@@ -238,9 +319,17 @@ std::vector<std::string> ToText(const DirectoryVerdict& verdict) {
   if (verdict.backup_revision > 0) {
     row("backup", fmt::format("reaches revision {}", verdict.backup_revision));
   }
-  row("to do", verdict.state == DirectoryState::kValid ? "nothing"
-               : verdict.restore                       ? "restore from the backup"
-                                                       : "nothing was done: see the error");
+  row(done.restored ? "done" : "to do", verdict.state == DirectoryState::kValid ? "nothing"
+                                        : done.restored   ? "restored from the backup"
+                                        : verdict.restore ? "restore from the backup"
+                                                          : "nothing was done: see the error");
+  if (!done.restore) return lines;
+  for (const Section section : {Section::kPlan, Section::kResult}) {
+    const auto more = ToText(*done.restore, section);
+    if (more.empty()) continue;
+    lines.emplace_back();
+    lines.insert(lines.end(), more.begin(), more.end());
+  }
   return lines;
 }
 

@@ -1,5 +1,6 @@
-// Is a data directory fit to start etcd on, or is it to be restored? The verdicts are those of
-// etcdbrctl's `initialize`, one to one, so that scripts around it can take ours.
+// Is a data directory fit to start etcd on? If not, it is restored from a backup, when that was
+// agreed to. The verdicts are those of etcdbrctl's `initialize`, one to one, so that scripts around
+// it can take ours.
 //
 // Source: etcd-backup-restore v0.44, pkg/initializer/validator (types.go, datavalidator.go). Where
 // etcdbrctl starts an embedded etcd to find out what the log adds to the revision, the log is read.
@@ -39,8 +40,8 @@ enum class Validation {
 
 struct InitializeRequest {
   Validation validation = Validation::kSanity;
-  std::string from;   // backups; empty: none, and no comparison
-  std::string owner;  // what safe_guard must say; empty: not asked
+  std::string owner;         // what safe_guard must say; empty: not asked
+  bool may_restore = false;  // otherwise it is only said what would be done
 };
 
 struct DirectoryVerdict {
@@ -52,17 +53,31 @@ struct DirectoryVerdict {
   bool restore = false;
 };
 
-// `request` names the place (data directory or disk, secret); everything else in it is ignored.
-// Fails only when it cannot even be asked (usage, unlocking, the backups).
+// `request` names the place (data directory or disk, secret) and the backups
+// (Request::backup.from; empty: none, and no comparison; with a limit, no further than that).
+// Everything else in it is ignored. Fails only when it cannot even be asked (usage, unlocking, the
+// backups, an unfinished journal).
 Result<DirectoryVerdict> Validate(const Request& request, const InitializeRequest& wanted,
                                   Observer& observer, Outcome& outcome);
 
-// Nothing for a valid directory; otherwise what the face has to say. kDataDamaged
-// "initialize-restore" (the hint is the command that restores), kRefused "wrong-volume", "in-use",
-// "initialize-unknown".
-Status Judge(const DirectoryVerdict& verdict, const InitializeRequest& wanted);
+struct Initialized {
+  DirectoryVerdict found;  // before anything was done
+  Outcome validation;      // of the run that only looked
+  // Of the restore, or of the plan for it when it was not agreed to.
+  std::optional<Outcome> restore;
+  bool restored = false;
+};
 
-nlohmann::json ToJson(const DirectoryVerdict& verdict);
-std::vector<std::string> ToText(const DirectoryVerdict& verdict);
+// Validates, and then does what the verdict asks for: nothing; a refusal; or the restore that
+// kApply does for `request` (wishes, backup, journal), with its plan, journal, verification and
+// undo. What was found is in `done` also when it ends with an error: kDataDamaged
+// "initialize-restore" (it has to be restored, but there is no backup or it was not agreed to),
+// kRefused "wrong-volume", "in-use", "initialize-unknown"; kUsage "backup-on-volume"; those of
+// Validate and of Run.
+Status Initialize(const Request& request, const InitializeRequest& wanted, Observer& observer,
+                  Initialized& done);
+
+nlohmann::json ToJson(const Initialized& done);
+std::vector<std::string> ToText(const Initialized& done);
 
 }  // namespace rescue::session

@@ -26,7 +26,7 @@ def provide(work, etcd, mib):
     server = process.Etcd(etcd, ["--name=cp-0", "--data-dir=" + data_dir, "--listen-peer-urls=" + peer_url,
                                  "--initial-advertise-peer-urls=" + peer_url, "--listen-client-urls=" + client_url,
                                  "--advertise-client-urls=" + client_url, "--initial-cluster=cp-0=" + peer_url,
-                                 "--quota-backend-bytes=%d" % (8 * mib * MIB)],
+                                 "--quota-backend-bytes=%d" % (max(8 * mib, 64) * MIB)],
                           os.path.join(work, "etcd.log"))
     server.start()
     server.wait_ready(60)
