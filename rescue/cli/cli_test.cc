@@ -73,7 +73,7 @@ TEST_CASE("OfSeveralJobsTheFirstThatExistsIsTaken") {
   const auto path = [&](const char* name) { return (directory.path() / name).string(); };
   std::ofstream(path("bad.json")) << "{}";
   std::ofstream(path("good.json")) << R"({"version": 1, "consent": {"luks-uuid": "a"}})";
-  const auto check = [&](std::vector<const char*> names) {
+  const auto check = [&](const std::vector<const char*>& names) {
     std::vector<std::string> words = {"run", "--check"};
     for (const auto* name : names) words.insert(words.end(), {"--job", path(name)});
     return RunProgram(words).status;
