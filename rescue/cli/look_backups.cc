@@ -110,7 +110,7 @@ Status Initialize(const LookOptions& options, session::Observer& observer,
   wanted.owner = words.owner;
   wanted.may_restore = words.yes;
   session::Initialized done;
-  const Status status = session::Initialize(request, wanted, observer, done);
+  Status status = session::Initialize(request, wanted, observer, done);
   outcome = done.validation;
   // Of an error before the first look there is nothing to say.
   if (status || !done.found.reason.empty()) {
