@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "rescue/backup/store_testing.h"
 #include "rescue/cli/run_program.h"
@@ -264,7 +266,7 @@ struct Initializing {
   // One page, so that everything else can be read.
   void DamageAPage() const {
     Bytes backend = rescue::testing::ReadFileBytes(survivor.backend());
-    std::fill(backend.begin() + 5 * 4096, backend.begin() + 6 * 4096, std::byte{0xa5});
+    std::ranges::fill(std::span(backend).subspan(20480, 4096), std::byte{0xa5});
     rescue::testing::WriteFileBytes(survivor.backend(), backend);
   }
 };
