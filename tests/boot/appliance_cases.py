@@ -21,6 +21,7 @@ FIRST_SCREEN = rb"waits for you on every console"
 BARE_READY = rb"BARE READY"
 BARE_INIT = "#!/bin/sh\necho BARE READY\nexec /bin/sleep 1000000\n"
 SLOWER_THAN_BARE = 3      # times a bare busybox initramfs
+ROUNDS = 2
 FIRMWARE_SECONDS = 15     # more than by direct boot
 IDLE_MIB = 200
 SMALL_MACHINE_MIB = 512
@@ -51,9 +52,11 @@ def time_to(bench, line, **parts):
 
 
 def the_first_screen_comes_quickly(bench):
-    bare = time_to(bench, BARE_READY, direct=True, initrd=bare_initrd(bench))
-    direct = time_to(bench, FIRST_SCREEN, direct=True)
-    firmware = time_to(bench, FIRST_SCREEN)
+    # In turn, and of each the quickest: the host's own load comes and goes.
+    initrd = bare_initrd(bench)
+    rounds = [(time_to(bench, BARE_READY, direct=True, initrd=initrd), time_to(bench, FIRST_SCREEN, direct=True),
+               time_to(bench, FIRST_SCREEN)) for _ in range(ROUNDS)]
+    bare, direct, firmware = (min(times, key=lambda both: both[1]) for times in zip(*rounds))
     show = lambda times: f"{times[0]:.1f} s ({times[1]:.1f} s of processor time)"  # noqa: E731
     words = (f"bare busybox {show(bare)}; first screen {show(direct)} by direct boot, {direct[1] / bare[1]:.1f} times; "
              f"{show(firmware)} through OVMF")
