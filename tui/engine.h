@@ -35,6 +35,7 @@ struct Place {
 struct FindTask {
   std::vector<std::string> disks;  // these only, when there are any
   bool tpm = false;                // the machine has one
+  std::string after;               // a file that is to be there first; none when empty
 };
 // Diagnosis of one place, with the recommended plan; comparison of several.
 struct LookTask {

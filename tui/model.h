@@ -46,6 +46,7 @@ struct Setup {
   std::string credential;  // path of the credential with the secret; empty without one
   std::string journal_directory;
   std::string report_path;  // where a report is saved unless the operator says otherwise
+  std::string after;        // disks are looked at once this file is there; at once when empty
   bool appliance = false;   // the machine is ours: power off and reboot instead of an exit
 };
 

@@ -35,7 +35,8 @@ View ShowWelcome(const Model& model) {
 
 Effects Rescan(Model& model) {
   if (NeedsSecret(model)) {
-    return Start(model, "Looking for disks", false, FindTask{model.setup.disks, model.setup.tpm});
+    return Start(model, "Looking for disks", false,
+                 FindTask{model.setup.disks, model.setup.tpm, model.setup.after});
   }
   return {};
 }

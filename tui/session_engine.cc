@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <mutex>
 #include <thread>
 
 #include "rescue/base/unique_fd.h"
+#include "rescue/disk/arrival.h"
 #include "rescue/session/report.h"
 #include "tui/engine.h"
 
@@ -70,6 +72,10 @@ void StepBack() {
   (void)::setpriority(PRIO_PROCESS, self, ::getpriority(PRIO_PROCESS, self) + kNiceness);
 }
 
+using std::chrono::steady_clock;
+// The slowest emulated machine needs a tenth of it.
+constexpr std::chrono::minutes kToStart(2);
+
 class SessionEngine final : public Engine {
  public:
   ~SessionEngine() override {
@@ -123,6 +129,13 @@ class SessionEngine final : public Engine {
   }
 
   static Status Do(const FindTask& task, Finished& finished) {
+    if (!task.after.empty() && !disk::WaitForFile(task.after, steady_clock::now() + kToStart)) {
+      return Fail(ErrorKind::kOther, "machine-not-ready",
+                  fmt::format("look for disks: the machine has not finished starting ({} is "
+                              "missing)",
+                              task.after),
+                  "look at the messages (l); then look again (r)");
+    }
     if (task.tpm) finished.sealed = session::FindSealedSecret();
     if (task.disks.empty()) {
       ASSIGN_OR_RETURN(finished.disks, disk::FindDisks());

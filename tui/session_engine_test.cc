@@ -2,6 +2,7 @@
 #include <poll.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <fstream>
 
 #include "tests/support/fixtures.h"
 #include "tui/engine.h"
@@ -69,6 +70,23 @@ TEST_CASE("ARestoreWithNewIdsGivesThePlanThatWasConfirmed") {
   const auto applied = RunTask(
       *engine, ApplyTask{survivor.place(), wishes, plan.outcome.plan->fingerprint, ""}, stages);
   REQUIRE(applied.status);
+}
+
+TEST_CASE("DisksAreLookedAtOnceTheMachineIsReady") {
+  const rescue::testing::TemporaryDirectory run;
+  const std::string ready = (run.path() / "closed").string();
+  const auto engine = MakeSessionEngine();
+  // What it then finds on this machine is not the question, but it is a disk of no kind.
+  engine->Start(FindTask{{(run.path() / "no-such-disk").string()}, false, ready});
+  pollfd wait{engine->fd(), POLLIN, 0};
+  CHECK(::poll(&wait, 1, 200) == 0);
+  std::ofstream{ready};
+  REQUIRE(::poll(&wait, 1, 60000) == 1);
+  const auto reports = engine->Take();
+  const auto* finished = std::get_if<Finished>(&reports.back());
+  REQUIRE(finished != nullptr);
+  REQUIRE_FALSE(finished->status);
+  CHECK(finished->status.error().code != "machine-not-ready");
 }
 
 TEST_CASE("TwoSurvivorsAreCompared") {

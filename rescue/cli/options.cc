@@ -134,6 +134,8 @@ void DeclareWizard(CLI::App& app, Options& options) {
       ->allow_extra_args(false);
   command->add_flag("--appliance", wizard.setup.appliance,
                     "the machine is there for this only: offers power-off and reboot");
+  // The appliance's own; nobody types it, so no help lists it.
+  command->add_option("--after", wizard.setup.after)->group("");
   command->footer(kWizardExamples);
 }
 

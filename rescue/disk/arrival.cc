@@ -2,10 +2,13 @@
 
 #include <poll.h>
 #include <sys/inotify.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
+
+#include "rescue/base/file.h"
 
 namespace rescue::disk {
 namespace {
@@ -27,6 +30,18 @@ bool TookBlockDevice(int watch) {
   return block_device;
 }
 
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// False at the deadline.
+bool WaitForEvent(int watch, steady_clock::time_point deadline) {
+  const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
+  if (left <= milliseconds(0)) return false;
+  pollfd entry{watch, POLLIN, 0};
+  (void)::poll(&entry, 1, static_cast<int>(std::min<long long>(left.count(), 1 << 30)));
+  return true;
+}
+
 }  // namespace
 
 DiskArrivals::DiskArrivals(const std::string& udev_data)
@@ -37,17 +52,25 @@ DiskArrivals::DiskArrivals(const std::string& udev_data)
   }
 }
 
-bool DiskArrivals::WaitUntil(std::chrono::steady_clock::time_point deadline) {
-  using std::chrono::milliseconds;
-  while (true) {
-    if (watch_ && TookBlockDevice(watch_.get())) return true;
-    const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
-    if (left <= milliseconds(0)) return false;
-    pollfd entry{watch_.get(), POLLIN, 0};
-    // Without udev there is nothing to wait for.
-    if (!watch_) return false;
-    (void)::poll(&entry, 1, static_cast<int>(std::min<long long>(left.count(), 1 << 30)));
+bool DiskArrivals::WaitUntil(steady_clock::time_point deadline) {
+  // Without udev there is nothing to wait for.
+  if (!watch_) return false;
+  while (!TookBlockDevice(watch_.get())) {
+    if (!WaitForEvent(watch_.get(), deadline)) return false;
   }
+  return true;
+}
+
+bool WaitForFile(const std::string& path, steady_clock::time_point deadline) {
+  // Watched first and looked at afterwards, so that nothing is missed in between.
+  const UniqueFd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  const bool watched = watch && ::inotify_add_watch(watch.get(), ParentPath(path).c_str(),
+                                                    IN_CREATE | IN_MOVED_TO | IN_ONLYDIR) >= 0;
+  while (::access(path.c_str(), F_OK) != 0) {
+    if (!watched || !WaitForEvent(watch.get(), deadline)) return false;
+    (void)TookBlockDevice(watch.get());
+  }
+  return true;
 }
 
 }  // namespace rescue::disk

@@ -24,4 +24,7 @@ class DiskArrivals {
   UniqueFd watch_;
 };
 
+// Until there is a file of this name in a directory that is there already; false at the deadline.
+bool WaitForFile(const std::string& path, std::chrono::steady_clock::time_point deadline);
+
 }  // namespace rescue::disk

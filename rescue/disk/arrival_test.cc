@@ -8,6 +8,7 @@
 #include "tests/support/fixtures.h"
 
 using rescue::disk::DiskArrivals;
+using rescue::disk::WaitForFile;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
@@ -54,4 +55,23 @@ TEST_CASE("Without udev nobody waits", "[disk][arrival]") {
   const auto start = steady_clock::now();
   CHECK_FALSE(arrivals.WaitUntil(start + std::chrono::hours(1)));
   CHECK(steady_clock::now() < start + std::chrono::minutes(1));
+}
+
+TEST_CASE("A file that is there, or comes, ends the wait for it", "[disk][arrival]") {
+  const rescue::testing::TemporaryDirectory data;
+  const auto file = data.path() / "closed";
+  const auto start = steady_clock::now();
+  CHECK_FALSE(WaitForFile(file.string(), start + milliseconds(50)));
+  CHECK(steady_clock::now() >= start + milliseconds(50));
+  std::thread other([&] {
+    std::ofstream(data.path() / "another");
+    std::ofstream{file};
+  });
+  CHECK(WaitForFile(file.string(), start + std::chrono::seconds(30)));
+  other.join();
+  CHECK(WaitForFile(file.string(), start));
+}
+
+TEST_CASE("A file in a directory that is not there is not waited for", "[disk][arrival]") {
+  CHECK_FALSE(WaitForFile("/nonexistent/closed", steady_clock::now() + std::chrono::hours(1)));
 }
