@@ -80,7 +80,7 @@ TEST_CASE("DisksAreLookedAtOnceTheMachineIsReady") {
   engine->Start(FindTask{{(run.path() / "no-such-disk").string()}, false, ready});
   pollfd wait{engine->fd(), POLLIN, 0};
   CHECK(::poll(&wait, 1, 200) == 0);
-  std::ofstream{ready};
+  const std::ofstream closed(ready);
   REQUIRE(::poll(&wait, 1, 60000) == 1);
   const auto reports = engine->Take();
   const auto* finished = std::get_if<Finished>(&reports.back());

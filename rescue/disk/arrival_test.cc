@@ -64,8 +64,8 @@ TEST_CASE("A file that is there, or comes, ends the wait for it", "[disk][arriva
   CHECK_FALSE(WaitForFile(file.string(), start + milliseconds(50)));
   CHECK(steady_clock::now() >= start + milliseconds(50));
   std::thread other([&] {
-    std::ofstream(data.path() / "another");
-    std::ofstream{file};
+    const std::ofstream another(data.path() / "another");
+    const std::ofstream closed(file);
   });
   CHECK(WaitForFile(file.string(), start + std::chrono::seconds(30)));
   other.join();
