@@ -151,7 +151,9 @@ void CollectFields(const nlohmann::json& schema, const nlohmann::json& node,
   if (!node.contains("properties")) return;
   CHECK(node["additionalProperties"] == false);
   for (const auto& [name, value] : node["properties"].items()) {
-    std::string path = where.empty() ? name : where + "." + name;
+    std::string path = where;
+    if (!path.empty()) path += '.';
+    path += name;
     CollectFields(schema, value, path, into);
     into.insert(std::move(path));
   }

@@ -10,7 +10,6 @@
 namespace rescue::secret {
 namespace {
 
-using fuzz::Pick;
 using fuzz::Random;
 
 constexpr std::size_t kSizeAt = 10;
