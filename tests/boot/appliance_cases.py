@@ -217,8 +217,11 @@ def look_around(shell):
     expect(not listeners, f"something listens: {listeners}")
     interfaces = shell.ask("ls /sys/class/net")
     expect(set(interfaces.split()) <= {"lo"}, f"there are network interfaces: {interfaces}")
-    for setting, value in {"kernel/modules_disabled": "1", "kernel/sysrq": "0", "kernel/kexec_load_disabled": "1"}.items():
+    for setting, value in {"kernel/modules_disabled": "1", "kernel/sysrq": "0", "kernel/kexec_load_disabled": "1",
+                           "kernel/yama/ptrace_scope": "3", "kernel/kptr_restrict": "2", "kernel/core_pattern": "|/bin/false"}.items():
         expect(shell.ask(f"cat /proc/sys/{setting}") == value, f"{setting} is not {value}")
+    known = shell.ask("cat /proc/filesystems").split()
+    expect({"ext4", "xfs", "btrfs", "vfat", "iso9660"} <= set(known), f"a file system has no driver: {known}")
     for command in ("touch /etc/x", "touch /usr/bin/x", "mkdir /x"):
         expect("Read-only" in shell.ask(f"{command} 2>&1"), f"the system can be written: {command}")
     failed = shell.ask("for u in /sys/fs/cgroup/system.slice/etcd-rescue-*; do echo ${u##*/}; done")
