@@ -13,20 +13,28 @@
 namespace rescue::disk {
 namespace {
 
-// Reads everything that has happened; true when a block device was among it.
-bool TookBlockDevice(int watch) {
-  bool block_device = false;
+// Reads everything that has happened, event by event.
+template <typename Visit>
+void TakeEvents(int watch, Visit visit) {
   alignas(inotify_event) std::array<char, 4096> buffer;
   ssize_t got = 0;
   while ((got = ::read(watch, buffer.data(), buffer.size())) > 0) {
     for (ssize_t at = 0; at < got;) {
       const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
-      // A queue that overflowed may have held anything.
-      if ((event->mask & IN_Q_OVERFLOW) != 0) block_device = true;
-      if (event->len > 0 && event->name[0] == 'b') block_device = true;
+      visit(*event);
       at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
     }
   }
+}
+
+// udev names its record of a block device b and its number.
+bool TookBlockDevice(int watch) {
+  bool block_device = false;
+  TakeEvents(watch, [&block_device](const inotify_event& event) {
+    // A queue that overflowed may have held anything.
+    if ((event.mask & IN_Q_OVERFLOW) != 0) block_device = true;
+    if (event.len > 0 && event.name[0] == 'b') block_device = true;
+  });
   return block_device;
 }
 
@@ -68,7 +76,7 @@ bool WaitForFile(const std::string& path, steady_clock::time_point deadline) {
                                                     IN_CREATE | IN_MOVED_TO | IN_ONLYDIR) >= 0;
   while (::access(path.c_str(), F_OK) != 0) {
     if (!watched || !WaitForEvent(watch.get(), deadline)) return false;
-    (void)TookBlockDevice(watch.get());
+    TakeEvents(watch.get(), [](const inotify_event& /*event*/) {});
   }
   return true;
 }

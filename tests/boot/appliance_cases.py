@@ -225,7 +225,8 @@ def look_around(shell):
     interfaces = shell.ask("ls /sys/class/net")
     expect(set(interfaces.split()) <= {"lo"}, f"there are network interfaces: {interfaces}")
     for setting, value in {"kernel/modules_disabled": "1", "kernel/sysrq": "0", "kernel/kexec_load_disabled": "1",
-                           "kernel/yama/ptrace_scope": "3", "kernel/kptr_restrict": "2", "kernel/core_pattern": "|/bin/false"}.items():
+                           "kernel/yama/ptrace_scope": "3", "kernel/kptr_restrict": "2", "kernel/modprobe": "/usr/lib/etcd-rescue/modprobe",
+                           "kernel/core_pattern": "|/bin/false"}.items():
         expect(shell.ask(f"cat /proc/sys/{setting}") == value, f"{setting} is not {value}")
     known = shell.ask("cat /proc/filesystems").split()
     expect({"ext4", "xfs", "btrfs", "vfat", "iso9660"} <= set(known), f"a file system has no driver: {known}")
